@@ -1,0 +1,40 @@
+"""What every noun's record carries: identity, version, times and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One aggregate as it stands at one version; a verb returns the next one.
+
+    The store keeps `version`, the times and the people; business code does not set them.
+    A record may define `check()`, which raises Refused when its own values contradict each other:
+    the store asks it before every save.
+    """
+
+    id: str
+    version: int = 0  # 0: not saved yet
+    create_time: datetime | None = None
+    update_time: datetime | None = None
+    creator: str = ""  # "users/…"
+    updater: str = ""
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise Refused when the record contradicts itself; nothing to say by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owned(Record):
+    """A record that a person works, in a team: what data scopes (own, team, subtree) look at."""
+
+    owner: str = ""  # "users/…"
+    team: str = ""  # "teams/…"
+    collaborators: tuple[str, ...] = ()  # "users/…": read and write it as the owner does

@@ -1,0 +1,1 @@
+"""The business, one package per service, with the same files in each."""

@@ -1,0 +1,1 @@
+"""Runs everything together: the only package that imports everyone."""
