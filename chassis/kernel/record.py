@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +22,6 @@ class Record:
     creator: str = ""  # "users/…"
     updater: str = ""
     delete_time: datetime | None = None
-    purge_time: datetime | None = None
-    custom: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise Refused when the record contradicts itself; nothing to say by default."""
