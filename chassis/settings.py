@@ -1,0 +1,253 @@
+"""Every variable a process reads from its environment: name, type, default and a sentence on each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+PEER = "TRADEWIND_ADDRESS_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsInvalid(SystemExit):
+    """The environment asks for something that cannot be; the message names the variable. Ends the process."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _port(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
+        raise ValueError("must be a port number from 1 to 65535")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 1000:
+        raise ValueError("must be a whole number from 1 to 1000")
+    return int(value)
+
+
+def _ratio(value: str) -> float:
+    try:
+        ratio = float(value)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return ratio
+
+
+def _level(value: str) -> str:
+    if value.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return value.upper()
+
+
+def _host(value: str) -> str:
+    if not value or any(c in value for c in " /\t"):
+        raise ValueError("must be a host name or an IP address such as 127.0.0.1")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not value:
+        return value
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be host:port, such as 127.0.0.1:9000 or [::]:9000")
+    return value
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            known = not value or (parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0)
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(f"must be a URL such as {schemes[0]}://host:port/…")
+        return value
+
+    return parse
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Where a field comes from. `own`: `<env>_<SERVICE>` is looked for first; `secret`: never shown."""
+
+    env: str
+    default: str
+    parse: Callable[[str], Any]
+    sentence: str
+    own: bool = False
+    secret: bool = False
+
+
+_postgres = _url("postgresql", "postgres")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one process was told. `Settings.from_env("customer")` reads it; a wrong value ends the process."""
+
+    service: str
+    home: Annotated[
+        Path,
+        Variable("TRADEWIND_HOME", ".tradewind", _path, "Folder of this installation's data, keys and logs."),
+    ]
+    host: Annotated[str, Variable("TRADEWIND_HOST", "127.0.0.1", _host, "Address the gateway listens on.")]
+    http_port: Annotated[int, Variable("TRADEWIND_HTTP_PORT", "8080", _port, "Port of the HTTP API.")]
+    grpc_port: Annotated[
+        int, Variable("TRADEWIND_GRPC_PORT", "9090", _port, "Port of the gateway's gRPC edge.")
+    ]
+    database_url: Annotated[
+        str,
+        Variable(
+            "DATABASE_URL",
+            "",
+            _postgres,
+            "The service's database, as the role that owns nothing; empty lets `tradewind up` embed PostgreSQL.",
+            own=True,
+            secret=True,
+        ),
+    ] = field(repr=False)
+    database_owner_url: Annotated[
+        str,
+        Variable(
+            "DATABASE_OWNER_URL",
+            "",
+            _postgres,
+            "The same database as the role that owns its tables: used by migrations alone.",
+            own=True,
+            secret=True,
+        ),
+    ] = field(repr=False)
+    nats_url: Annotated[
+        str,
+        Variable(
+            "NATS_URL",
+            "",
+            _url("nats", "tls"),
+            "The broker; empty lets `tradewind up` embed NATS.",
+            secret=True,
+        ),
+    ] = field(repr=False)
+    listen: Annotated[
+        str,
+        Variable("TRADEWIND_LISTEN", "127.0.0.1:9000", _listen, "Where the gRPC server listens.", own=True),
+    ]
+    metrics_listen: Annotated[
+        str,
+        Variable(
+            "TRADEWIND_METRICS_LISTEN",
+            "",
+            _listen,
+            "Where the process shows its metrics; empty shows none.",
+            own=True,
+        ),
+    ]
+    pool: Annotated[
+        int, Variable("TRADEWIND_POOL", "10", _count, "Most database connections of one process.", own=True)
+    ]
+    keys: Annotated[
+        Path,
+        Variable(
+            "TRADEWIND_KEYS",
+            "",
+            _path,
+            "Folder of signing keys and jwks.json; empty is `keys` in TRADEWIND_HOME.",
+        ),
+    ]
+    log_level: Annotated[
+        str, Variable("TRADEWIND_LOG_LEVEL", "INFO", _level, "The least level that is logged.", own=True)
+    ]
+    traces: Annotated[
+        str,
+        Variable(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "",
+            _url("http", "https"),
+            "Where traces are sent; empty makes none.",
+        ),
+    ]
+    trace_ratio: Annotated[
+        float, Variable("TRADEWIND_TRACE_RATIO", "0.01", _ratio, "The share of calls that are traced.")
+    ]
+    postgres_bin: Annotated[
+        str,
+        Variable(
+            "TRADEWIND_POSTGRES_BIN",
+            "",
+            _text,
+            "Folder of PostgreSQL binaries to embed instead of the packaged.",
+        ),
+    ]
+    peers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_env(cls, service: str, database: str = "", env: Mapping[str, str] | None = None) -> Self:
+        """What *env* says to *service*, which keeps its state in *database* (of the same name unless said)."""
+        env = os.environ if env is None else env
+        values: dict[str, Any] = {}
+        for name, known in variables().items():
+            suffix = database if database and known.env.startswith("DATABASE_") else service
+            values[name] = _read(env, known, suffix.upper())
+        if not values["keys"].name:
+            values["keys"] = values["home"] / "keys"
+        peers = {name.removeprefix(PEER).lower(): env[name] for name in sorted(env) if name.startswith(PEER)}
+        for peer, address in peers.items():
+            _check_address(peer, address)
+        return cls(service=service, peers=peers, **values)
+
+    def require(self, *names: str) -> Self:
+        """Itself, when all of these are set; ends the process naming the first that is not."""
+        for name, known in variables().items():
+            if name in names and not getattr(self, name):
+                own = f"{known.env}_{self.service.upper()} or " if known.own else ""
+                raise SettingsInvalid(f"{own}{known.env} is not set. {known.sentence}")
+        return self
+
+    def peer(self, service: str) -> str:
+        """Where another service is reached; ends the process when nobody said."""
+        if service not in self.peers:
+            raise SettingsInvalid(
+                f"{PEER}{service.upper()} is not set: it says where the {service} service is."
+            )
+        return self.peers[service]
+
+
+@cache
+def variables() -> dict[str, Variable]:
+    """The variable of each field that has one, in the order in which they are documented."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
+
+
+def _read(env: Mapping[str, str], known: Variable, suffix: str) -> Any:
+    own = f"{known.env}_{suffix}"
+    name = own if known.own and env.get(own) else known.env
+    text = env.get(name) or known.default
+    try:
+        return known.parse(text)
+    except ValueError as wrong:
+        shown = "the value it holds" if known.secret else repr(text)
+        raise SettingsInvalid(f"{name} {wrong}; {shown} is not.") from None
+
+
+def _check_address(peer: str, address: str) -> None:
+    if not address.removeprefix("dns:///").rpartition(":")[2].isdigit():
+        raise SettingsInvalid(
+            f"{PEER}{peer.upper()} must be host:port or dns:///host:port; {address!r} is not."
+        )
