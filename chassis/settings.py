@@ -118,7 +118,7 @@ class Settings:
             "DATABASE_URL",
             "",
             _postgres,
-            "The service's database, as the role that owns nothing; empty lets `tradewind up` embed PostgreSQL.",
+            "The service's database, as the role that owns nothing; empty embeds PostgreSQL.",
             own=True,
             secret=True,
         ),
@@ -198,7 +198,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, service: str, database: str = "", env: Mapping[str, str] | None = None) -> Self:
-        """What *env* says to *service*, which keeps its state in *database* (of the same name unless said)."""
+        """What *env* says to *service*, which keeps its state in *database* (of the same name by default)."""
         env = os.environ if env is None else env
         values: dict[str, Any] = {}
         for name, known in variables().items():

@@ -1,0 +1,71 @@
+"""Small things kept under TRADEWIND_HOME: secrets, ports, and files nobody else may read."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = "127.0.0.1"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step; only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """What *path* holds, or {} when there is no such file."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[dict[str, Any]]:
+    """A private JSON file as a dict: read at the start, written back at the end, one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        values = read_json(path)
+        before = json.dumps(values)
+        yield values
+        if json.dumps(values) != before:
+            write_private(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def secret(home: Path, name: str) -> str:
+    """The installation's password called *name*, made at first use."""
+    with kept(home / "secrets.json") as known:
+        return str(known.setdefault(name, secrets.token_urlsafe(24)))
+
+
+def is_free(port: int, host: str = HERE) -> bool:
+    """Whether something could listen on this port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def port(home: Path, name: str) -> int:
+    """The port held for *name*: the one of last time while it is free, else another free one."""
+    with kept(home / "ports.json") as known:
+        while name not in known or not is_free(known[name]):
+            with socket.socket() as probe:
+                probe.bind((HERE, 0))
+                chosen = probe.getsockname()[1]
+            if chosen not in known.values():
+                known[name] = chosen
+        return int(known[name])
