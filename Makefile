@@ -1,0 +1,51 @@
+# Two commands for a newcomer: `make up` and `make test`. Both set up what they need: Python 3.11 or newer is enough.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	command -v $$python >/dev/null 2>&1 && \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: up down test lint protos docs lock clean
+
+# Starts everything and prints where it is; Ctrl-C stops it. ARGS are passed on: make up ARGS="--fresh"
+up: protos
+	@$(BIN)/python -m stack up $(ARGS)
+
+down: $(READY)
+	@$(BIN)/python -m stack down
+
+test: protos
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy chassis gateway services stack
+	$(BIN)/buf lint
+
+# Compiles proto/ into gen/ when it has changed.
+protos: $(READY)
+	@$(BIN)/python stack/protos.py
+
+# Writes the generated pages of docs/ anew.
+docs: protos
+	$(BIN)/python -m docs.generate
+
+# Chooses versions anew, within what pyproject.toml allows; the lock names no host.
+lock: $(READY)
+	$(PIP) install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra dev --upgrade pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv gen dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml hatch_build.py
+	@test -n "$(PYTHON)" || { echo "Tradewind needs Python 3.11 or newer; PYTHON=/path/to/python names one."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what Tradewind stands on (once; a minute or two)"
+	@$(PIP) install -q --require-hashes -r requirements.lock
+	@$(PIP) install -q --no-build-isolation --no-deps -e .
+	@touch $@
