@@ -1,0 +1,1 @@
+"""What customers, contacts and leads are, and what may happen to them."""

@@ -1,0 +1,51 @@
+"""What a contact is: a person at a customer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from chassis.kernel.record import Owned
+from chassis.kernel.refusals import invalid
+from services.customer.domain.customer import Channel, Customer
+
+
+class Role(StrEnum):
+    """What part somebody plays when their house decides to buy."""
+
+    DECISION_MAKER = "DECISION_MAKER"
+    BUDGET_HOLDER = "BUDGET_HOLDER"
+    INFLUENCER = "INFLUENCER"
+    USER = "USER"
+    GATEKEEPER = "GATEKEEPER"
+    CHAMPION = "CHAMPION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contact(Owned):
+    """A person at a customer; whoever may see the customer may see them."""
+
+    customer: str
+    display_name: str
+    family_name: str = ""
+    given_name: str = ""
+    salutation: str = ""
+    job_title: str = ""
+    department: str = ""
+    role: Role | None = None
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    preferred_channel: Channel | None = None
+    language: str = ""
+    do_not_contact: bool = False
+    note: str = ""
+    external_id: str = ""
+
+    def check(self) -> None:
+        """Refuse a person without a name."""
+        if not self.display_name.strip():
+            raise invalid("display_name", "must say what the person is called")
+
+    def following(self, customer: Customer) -> Contact:
+        """In the same hands as the customer."""
+        return replace(self, owner=customer.owner, team=customer.team, collaborators=customer.collaborators)
