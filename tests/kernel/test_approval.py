@@ -39,7 +39,6 @@ def test_a_rejection_ends_it() -> None:
         answer(steps, "users/cio", {"executive"})
 
 
-@pytest.mark.req("X-23")
 def test_nobody_approves_their_own_request() -> None:
     with pytest.raises(Refused, match="SELF_APPROVAL"):
         answer(STEPS, "users/ann", {"sales_manager", "executive"})
