@@ -69,3 +69,8 @@ def port(home: Path, name: str) -> int:
             if chosen not in known.values():
                 known[name] = chosen
         return int(known[name])
+
+
+def held(home: Path, name: str) -> int:
+    """The port held for *name*, whoever listens there by now."""
+    return int(read_json(home / "ports.json")[name])

@@ -56,6 +56,8 @@ def binary() -> Path:
 class Nats:
     """One server with its store in a folder, listening on this machine alone."""
 
+    name = "nats"
+
     def __init__(self, home: Path) -> None:
         self.home = home.absolute()
         self.store = self.home / "nats"
@@ -78,7 +80,7 @@ class Nats:
         if self.alive():
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.port = port(self.home, "nats")
+        self.port = self.port or port(self.home, "nats")
         config = self.home / "nats.conf"
         password = secret(self.home, "nats")
         write_private(

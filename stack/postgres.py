@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import locale
 import os
 import shutil
 import signal
@@ -66,6 +67,8 @@ def binaries(named: str = "") -> Path:
 class Postgres:
     """One cluster in a folder. `start()` makes it at first; `stop()` ends it cleanly; data stay."""
 
+    name = "postgres"
+
     def __init__(self, home: Path, postgres_bin: str = "", settings: dict[str, str] | None = None) -> None:
         self.home = home.absolute()
         self.data = self.home / "postgres"
@@ -83,13 +86,14 @@ class Postgres:
             self._make_readable()
         if not (self.data / "PG_VERSION").exists():
             self._make()
-        self._clear_leftover()
         deadline, tries = time.monotonic() + STARTS_WITHIN, 0
         while True:
             tries += 1
             self.spawn()
-            if self._answers(deadline):
-                return
+            while self.alive() and time.monotonic() < deadline:
+                if self.ready():
+                    return
+                time.sleep(0.05)
             if tries == 5 or time.monotonic() > deadline:
                 raise PostgresFailed(f"PostgreSQL does not start; {self.log} says why:\n{self._last_words()}")
             time.sleep(0.3 * tries)  # backends of a killed server may still hold its memory for a moment
@@ -98,7 +102,8 @@ class Postgres:
         """Start the server's process without waiting for it, on the port held for it."""
         if self.alive():
             return
-        self.port = port(self.home, "postgres")
+        self._clear_leftover()
+        self.port = self.port or port(self.home, "postgres")
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
         command = [str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
         with self.log.open("ab") as log:
@@ -113,6 +118,14 @@ class Postgres:
     def alive(self) -> bool:
         """Whether the process we started is running."""
         return self.process is not None and self.process.poll() is None
+
+    def ready(self) -> bool:
+        """Whether it lets us in."""
+        try:
+            psycopg.connect(self.url(), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self) -> None:
         """End it cleanly: connections are cut, everything is on disk, nothing is to be recovered."""
@@ -140,6 +153,7 @@ class Postgres:
         command = [
             str(self.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "--pwfile", str(password),
             "-A", "scram-sha-256", "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            "--locale=C", f"--lc-ctype={_letters()}",
         ]  # fmt: skip
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PG"))
@@ -200,18 +214,22 @@ class Postgres:
                 raise PostgresFailed(f"Another PostgreSQL (process {pid}) uses {self.data} and does not end.")
             time.sleep(0.05)
 
-    def _answers(self, deadline: float) -> bool:
-        while self.alive() and time.monotonic() < deadline:
-            try:
-                psycopg.connect(self.url(), connect_timeout=5).close()
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-            else:
-                return True
-        return False
-
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-5:])
+
+
+def _letters() -> str:
+    """A locale of this machine that knows letters beyond ASCII: else trigrams of Chinese are empty."""
+    now = locale.setlocale(locale.LC_CTYPE)
+    try:
+        for name in ("C.UTF-8", "en_US.UTF-8", "C"):
+            try:
+                return locale.setlocale(locale.LC_CTYPE, name)
+            except locale.Error:
+                continue
+    finally:
+        locale.setlocale(locale.LC_CTYPE, now)
+    raise PostgresFailed("This machine knows no locale, not even C.")
 
 
 def _passable(folder: Path) -> bool:

@@ -1,0 +1,131 @@
+"""The command line: `tradewind up` and its companions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stack import layout
+from stack.nats import NatsFailed
+from stack.postgres import PostgresFailed
+from stack.terminal import complaints
+from stack.up import NotPossible
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with what it takes."""
+    top = argparse.ArgumentParser(
+        prog="tradewind", description="A sales platform from first contact to cash.", allow_abbrev=False
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, sentence: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=sentence, description=sentence, allow_abbrev=False)
+        made.set_defaults(run=run)
+        return made
+
+    up = add("up", "Start everything here: servers, migrations, services, gateway, demo company.", _up)
+    up.add_argument("--detach", action="store_true", help="return when everything is ready")
+    up.add_argument("--fresh", action="store_true", help="start over: remove this installation's data first")
+    up.add_argument("--empty", action="store_true", help="make no demo company, only an administrator")
+    up.add_argument("--report-to", type=int, help=argparse.SUPPRESS)
+    add("down", "End what `up` started; data are kept.", _down)
+    add("status", "Say what runs; exit code 3 when nothing does.", _status)
+    serve = add("serve", "Be one process of the platform, told by its environment.", _serve)
+    serve.add_argument("service", choices=layout.PROCESSES)
+    add("migrate", "Bring every database to this version.", _migrate)
+    add("seed", "Make the demo company in the running platform.", _seed)
+    bring = add("import", "Bring a folder of CSV files in through the public API.", _import)
+    bring.add_argument("mapping", type=Path, help="which columns become what (YAML)")
+    bring.add_argument("folder", type=Path, help="where the files are")
+    bring.add_argument("--as", dest="email", metavar="EMAIL", help="who imports; one of sign-ins.json")
+    bring.add_argument("--organization", metavar="NAME", help="import into a new organization of this name")
+    bring.add_argument("--report", type=Path, help="write the verdict on every row to this CSV file")
+    add("verify", "Check the conservation laws of every service; exit code 1 when one is broken.", _verify)
+    check = add("check", "Check the source tree: layers, compiled protos, requirements.", _check)
+    check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
+    add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
+    return top
+
+
+def _up(wanted: argparse.Namespace) -> int:
+    from stack import up
+
+    return up.up(up.Wishes(wanted.fresh, wanted.empty, wanted.detach), wanted.report_to)
+
+
+def _down(wanted: argparse.Namespace) -> int:
+    from stack import up
+
+    return up.down()
+
+
+def _status(wanted: argparse.Namespace) -> int:
+    from stack import up
+
+    return up.status()
+
+
+def _serve(wanted: argparse.Namespace) -> int:
+    runpy.run_module(layout.module_of(wanted.service), run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _migrate(wanted: argparse.Namespace) -> int:
+    from stack import operations
+
+    return operations.migrate()
+
+
+def _seed(wanted: argparse.Namespace) -> int:
+    from stack import operations
+
+    return operations.seed()
+
+
+def _import(wanted: argparse.Namespace) -> int:
+    from stack import importer
+
+    return importer.main(wanted.mapping, wanted.folder, wanted.email, wanted.organization, wanted.report)
+
+
+def _verify(wanted: argparse.Namespace) -> int:
+    from stack import operations
+
+    return operations.verify()
+
+
+def _check(wanted: argparse.Namespace) -> int:
+    from stack import check
+
+    return check.main(requirements=wanted.requirements)
+
+
+def _protos(wanted: argparse.Namespace) -> int:
+    from stack import protos
+
+    print("compiled" if protos.compile_all(Path(__file__).resolve().parents[1]) else "up to date")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; answer its exit code. What is not possible is said in a sentence, without a trace."""
+    wanted = parser().parse_args(arguments)
+    try:
+        return int(wanted.run(wanted))
+    except (NotPossible, PostgresFailed, NatsFailed) as refused:
+        complaints.print(str(refused), style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Which processes there are, where each is found, and what each is told in its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from chassis.settings import Settings, SettingsInvalid
+from stack import databases, files, keys
+from stack.nats import Nats
+from stack.postgres import Postgres
+
+SERVICES = ("customer", "opportunity", "contract", "inventory", "analytics")
+GATEWAY = "gateway"
+PROCESSES = (*SERVICES, GATEWAY)
+
+
+def database_of(process: str) -> str:
+    """What a process calls its database: the gateway keeps `access`."""
+    return "access" if process == GATEWAY else process
+
+
+DATABASES = tuple(database_of(process) for process in PROCESSES)
+
+
+def module_of(process: str) -> str:
+    """The Python module that is this process."""
+    return GATEWAY if process == GATEWAY else f"services.{process}"
+
+
+def settings_of(process: str, env: Mapping[str, str] | None = None) -> Settings:
+    """The settings of one process."""
+    return Settings.from_env(process, database=database_of(process), env=env)
+
+
+@dataclass
+class Servers:
+    """The PostgreSQL and the NATS of this installation: embedded unless the environment names others."""
+
+    settings: Settings
+    postgres: Postgres | None
+    nats: Nats | None
+    given: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_env(cls) -> Servers:
+        """Decide which servers are embedded; half a set of DATABASE_URLs is refused."""
+        settings = Settings.from_env("")
+        home = settings.home.absolute()
+        given = {name: os.environ[name] for name in os.environ if name.startswith("DATABASE_")}
+        urls = {process: settings_of(process).database_url for process in PROCESSES}
+        missing = [database_of(process).upper() for process, url in urls.items() if not url]
+        if missing and len(missing) < len(PROCESSES):
+            raise SettingsInvalid(
+                f"DATABASE_URL_{missing[0]} is not set, though others are: set them all, or none."
+            )
+        if not missing:
+            _check_apart(urls)
+        return cls(
+            settings=settings,
+            postgres=Postgres(home, settings.postgres_bin) if missing else None,
+            nats=None if settings.nats_url else Nats(home),
+            given=given,
+        )
+
+    @property
+    def home(self) -> Path:
+        """The installation's folder."""
+        return self.settings.home.absolute()
+
+    def prepare(self) -> None:
+        """Make databases, roles and keys that are not there yet. PostgreSQL is up."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        if self.settings.keys == self.settings.home / "keys":
+            keys.ensure(self.home / "keys", PROCESSES)
+        for name in DATABASES if self.postgres else ():
+            assert self.postgres
+            databases.ensure(
+                self.postgres.url(),
+                name,
+                owner_password=files.secret(self.home, f"postgres/{name}_owner"),
+                app_password=files.secret(self.home, f"postgres/{name}_app"),
+            )
+
+    def environment(self, process: str, *, migrating: bool = False) -> dict[str, str]:
+        """What *process* is told: its own database and broker, and where it and its peers are reached."""
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(
+                ("DATABASE_", "TRADEWIND_LISTEN", "TRADEWIND_ADDRESS", "TRADEWIND_METRICS")
+            )
+        }
+        env |= {"TRADEWIND_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        env.setdefault("TRADEWIND_KEYS", str(self.home / "keys"))
+        name, upper = database_of(process), process.upper()
+        own = settings_of(process)
+        if self.postgres:
+            env[f"DATABASE_URL_{name.upper()}"] = self.postgres.url(name, f"{name}_app")
+            owner = self.postgres.url(name, f"{name}_owner")
+        else:
+            env[f"DATABASE_URL_{name.upper()}"] = own.database_url
+            owner = own.database_owner_url or own.database_url
+        if migrating:
+            env[f"DATABASE_OWNER_URL_{name.upper()}"] = owner
+        env["NATS_URL"] = self.nats.url() if self.nats else self.settings.nats_url
+        env[f"TRADEWIND_LISTEN_{upper}"] = self.address(process)
+        env[f"TRADEWIND_METRICS_LISTEN_{upper}"] = self.address(process, "metrics")
+        for peer in PROCESSES:
+            env[f"TRADEWIND_ADDRESS_{database_of(peer).upper()}"] = self.address(peer)
+        return env
+
+    def address(self, process: str, purpose: str = "grpc") -> str:
+        """Where a process listens; the same as long as the port is free."""
+        return f"{files.HERE}:{files.held(self.home, f'{process}/{purpose}')}"
+
+    def choose_ports(self) -> None:
+        """Hold a free port for every process, before the first one starts."""
+        for process in PROCESSES:
+            for purpose in ("grpc", "metrics"):
+                files.port(self.home, f"{process}/{purpose}")
+
+    def running(self, stack: ExitStack) -> None:
+        """Have both up until *stack* closes: what one command needs while the platform is down."""
+        for server in (self.postgres, self.nats):
+            if server:
+                stack.callback(server.stop)
+                server.start()
+
+
+def _check_apart(urls: Mapping[str, str]) -> None:
+    seen: dict[tuple[str | None, int | None, str], str] = {}
+    for process, url in urls.items():
+        parts = urlsplit(url)
+        where = (parts.hostname, parts.port, parts.path)
+        if where in seen:
+            raise SettingsInvalid(
+                f"{seen[where]} and {process} would share a database; each service needs one of its own: "
+                f"set DATABASE_URL_{database_of(process).upper()}."
+            )
+        seen[where] = process
+
+
+def command(process: str, *arguments: str) -> list[str]:
+    """How a process of ours is started."""
+    return [sys.executable, "-m", module_of(process), *arguments]
