@@ -1,0 +1,1 @@
+"""Opportunities: the deals we try to win, and the pipelines they go through."""

@@ -1,0 +1,1 @@
+"""What deals and pipelines are, and what may happen to them: pure, without input or output."""
