@@ -1,0 +1,30 @@
+"""What the customer service does when something happens elsewhere."""
+
+from __future__ import annotations
+
+from tradewind.customer.v1 import events_pb2
+from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
+
+from chassis.events import on
+from chassis.shapes import read_date
+from chassis.store import Tx
+from services.customer.domain.customer import Customer, State
+from services.customer.rpc.customer import show
+
+
+@on(inventory_events_pb2.OrderConfirmed)
+async def note_the_order(event: inventory_events_pb2.OrderConfirmed, tx: Tx) -> None:
+    """Whoever has a confirmed order is an active customer; the same order heard of twice changes nothing."""
+    order = event.order
+    customer = await tx.find(Customer, id=order.customer.removeprefix("customers/"))
+    if customer is None:
+        return  # put away since: an order does not bring it back
+    day = read_date(order.order_date, "order_date") if order.HasField("order_date") else tx.call.now.date()
+    after = customer.ordered(day)
+    if after == customer:
+        return
+    kept = tx.save(after)
+    if customer.state is State.ACTIVE:
+        tx.emit(events_pb2.CustomerOrdered(customer=show(kept), order=order.name))
+    else:
+        tx.emit(events_pb2.CustomerActivated(customer=show(kept), order=order.name))

@@ -1,0 +1,12 @@
+"""The only wiring of the customer service."""
+
+from __future__ import annotations
+
+from chassis.service import Service
+from services.customer import reactions
+from services.customer.rpc.contact import ContactRpc
+from services.customer.rpc.customer import CustomerRpc
+from services.customer.rpc.lead import LeadRpc
+from services.customer.store import CustomerStore
+
+SERVICE = Service("customer", CustomerStore, rpcs=[CustomerRpc, ContactRpc, LeadRpc], reactions=reactions)

@@ -1,0 +1,82 @@
+"""What the customer service keeps, and the questions worth a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from chassis.kernel.refusals import Refused
+from chassis.store import Collection, Store, Tx
+from services.customer.domain.contact import Contact
+from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
+from services.customer.domain.lead import Lead
+
+
+class CustomerStore(Store):
+    """Customers, the people there, and leads."""
+
+    customers = Collection(
+        Customer,
+        index=(("owner", "state"), ("team",), ("name_key",), ("legal_key",), ("tax_id",), ("parent",)),
+        unique=(("number",), ("external_id",)),
+    )
+    contacts = Collection(Contact, index=(("customer",), ("owner",), ("team",)), unique=(("external_id",),))
+    leads = Collection(
+        Lead,
+        index=(("owner", "state"), ("team",), ("next_follow_up_date",)),
+        unique=(("number",), ("external_id",)),
+    )
+
+
+_customers = CustomerStore.customers.table.c
+
+
+async def refuse_duplicate(tx: Tx, customer: Customer) -> None:
+    """DUPLICATE_CUSTOMER when another has the same tax id or, among companies, a like name.
+
+    Looks beyond the caller's scope: who asks has to hear of a colleague's customer. The number taken just
+    before keeps creations of one organization in line, so that two at once cannot both find nothing.
+    """
+    arms: list[sa.ColumnElement[bool]] = []
+    if customer.tax_id:
+        arms.append(_customers.tax_id == customer.tax_id)
+    if customer.kind is Kind.COMPANY:
+        keys = [key for key in (customer.name_key, customer.legal_key) if key]
+        alike = sa.or_(_customers.name_key.in_(keys), _customers.legal_key.in_(keys))
+        arms.append(sa.and_(_customers.kind == str(Kind.COMPANY), alike))
+    if not arms:
+        return
+    asked = (
+        sa.select(_customers.id, _customers.number, _customers.owner, _customers.tax_id)
+        .where(_customers.tenant_id == tx.call.tenant, _customers.delete_time.is_(None), sa.or_(*arms))
+        .order_by(_customers.id)
+        .limit(1)
+    )
+    for other in await tx.rows(asked):
+        field = "tax_id" if customer.tax_id and other["tax_id"] == customer.tax_id else "display_name"
+        raise Refused(
+            "DUPLICATE_CUSTOMER", field=field, other=f"customers/{other['id']}", number=other["number"],
+            owner=other["owner"],
+        )  # fmt: skip
+
+
+async def refuse_bad_parent(tx: Tx, customer: Customer) -> None:
+    """REFERENCE_UNKNOWN, PARENT_CYCLE or PARENT_TOO_DEEP when the customer cannot belong to its parent."""
+    # One change of parents at a time: two at once could close a circle that neither of them sees.
+    await tx.rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"parents of {tx.call.tenant}"])
+    chain: list[dict[str, Any]] = await tx.rows(
+        "WITH RECURSIVE chain AS ("
+        " SELECT id, parent, 1 AS level FROM customers"
+        "  WHERE tenant_id = %s AND id = substr(%s, 11) AND delete_time IS NULL"
+        " UNION ALL"
+        " SELECT above.id, above.parent, chain.level + 1 FROM chain"
+        "  JOIN customers above ON above.tenant_id = %s AND above.id = substr(chain.parent, 11)"
+        "  WHERE chain.level <= %s"
+        ") SELECT 'customers/' || id AS name FROM chain ORDER BY level",
+        [tx.call.tenant, customer.parent, tx.call.tenant, DEEPEST],
+    )
+    name = tx.name(customer)
+    if not chain and customer.parent != name:
+        raise Refused("REFERENCE_UNKNOWN", field="parent", name=customer.parent)
+    check_ancestors(name, customer.parent, [row["name"] for row in chain[1:]])
