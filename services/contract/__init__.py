@@ -1,0 +1,1 @@
+"""Every commercial paper, and the money it promises."""

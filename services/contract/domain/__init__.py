@@ -1,0 +1,1 @@
+"""Quotes, contracts, invoices, payments and credit: what they are, and what may happen to them."""

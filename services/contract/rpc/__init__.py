@@ -1,0 +1,1 @@
+"""One method per rpc, each one transaction, told in order."""
