@@ -9,7 +9,6 @@ from chassis.kernel.record import Owned, Record
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money
 
-
 NOTHING = Money(0, "")  # in no currency yet
 
 
