@@ -108,9 +108,11 @@ class Pipeline(Record):
         return f"pipelines/{self.id}"
 
     def check(self) -> None:
-        """Keys name one thing each."""
+        """Keys name one thing each; the default is there for everyone."""
         if not self.stages:
             raise invalid("stages", "must name at least one stage")
+        if self.is_default and self.teams:
+            raise invalid("teams", "must be empty for the default pipeline, which is open to everyone")
         _unique("stages", (stage.key for stage in self.stages))
         _unique("checklist", self.route().checklist())
 
