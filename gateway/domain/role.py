@@ -1,0 +1,111 @@
+"""What a role grants: permissions, each with the records it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chassis.kernel.record import Record
+from chassis.kernel.refusals import Refused, invalid
+
+
+class Kind(StrEnum):
+    """Where a role comes from."""
+
+    CUSTOM = "CUSTOM"
+    BUILT_IN = "BUILT_IN"
+
+
+class Scope(StrEnum):
+    """Which records a permission reaches, from narrow to wide; each holds the ones before."""
+
+    OWN = "OWN"
+    TEAM = "TEAM"
+    SUBTREE = "SUBTREE"
+    ALL = "ALL"
+
+    @property
+    def width(self) -> int:
+        """For comparing: own 0 … all 3."""
+        return _WIDTHS[self]
+
+
+_WIDTHS = {scope: width for width, scope in enumerate(Scope)}
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A permission, or a pattern of permissions, and how far it reaches."""
+
+    permission: str  # "opportunities.write", "opportunities.*", "*.read", "*"
+    scope: Scope
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role(Record):
+    """A set of grants under a name."""
+
+    display_name: str
+    description: str = ""
+    kind: Kind = Kind.CUSTOM
+    grants: tuple[Grant, ...] = ()
+
+    def check(self) -> None:
+        """It grants something, and nothing twice."""
+        if not self.display_name.strip():
+            raise invalid("display_name", "must not be empty")
+        if not self.grants:
+            raise invalid("grants", "must hold at least one permission")
+        named = [grant.permission for grant in self.grants]
+        if len(set(named)) != len(named):
+            raise invalid("grants", "must not name a permission twice")
+
+    def must_be_custom(self) -> None:
+        """Refuse to change what comes with Tradewind."""
+        if self.kind is Kind.BUILT_IN:
+            raise Refused("ROLE_BUILT_IN", role=f"roles/{self.id}")
+
+
+def matches(pattern: str, permission: str) -> bool:
+    """Whether *pattern* stands for *permission*; a `*` stands for any one word, alone for anything."""
+    if pattern in ("*", permission):
+        return True
+    left, _, right = pattern.partition(".")
+    noun, _, action = permission.partition(".")
+    return left in ("*", noun) and right in ("*", action)
+
+
+def expand(grants: Iterable[Grant], catalogue: Iterable[str]) -> dict[str, Scope]:
+    """permission → the widest scope that any of the grants gives it."""
+    found: dict[str, Scope] = {}
+    names = tuple(catalogue)
+    for grant in grants:
+        for permission in names:
+            if matches(grant.permission, permission):
+                known = found.get(permission)
+                if known is None or known.width < grant.scope.width:
+                    found[permission] = grant.scope
+    return found
+
+
+def only(permissions: Mapping[str, Scope], patterns: Iterable[str]) -> dict[str, Scope]:
+    """What is left of *permissions* for a key that is limited to *patterns*."""
+    wanted = tuple(patterns)
+    return {p: scope for p, scope in permissions.items() if any(matches(w, p) for w in wanted)}
+
+
+def check_known(patterns: Iterable[str], catalogue: Iterable[str], field: str) -> None:
+    """Refuse a pattern that stands for no permission there is."""
+    names = tuple(catalogue)
+    for at, pattern in enumerate(patterns):
+        if not any(matches(pattern, permission) for permission in names):
+            raise Refused("PERMISSION_UNKNOWN", field=f"{field}[{at}]", permission=pattern)
+
+
+def check_within(given: Mapping[str, Scope], held: Mapping[str, Scope]) -> None:
+    """Refuse to give more than the giver holds: nobody raises themselves by way of a role or a key."""
+    for permission, scope in sorted(given.items()):
+        own = held.get(permission)
+        if own is None or own.width < scope.width:
+            raise Refused("GRANT_EXCEEDS_OWN", permission=permission, scope=scope.lower())

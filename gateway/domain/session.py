@@ -1,0 +1,77 @@
+"""How long somebody stays signed in on one device, and what ends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chassis.kernel.lifecycle import Lifecycle
+from chassis.kernel.record import Owned
+from chassis.kernel.refusals import Refused
+
+ACCESS = timedelta(minutes=10)
+REFRESH = timedelta(days=30)
+# Two tabs may refresh at once: the immediate parent gets the same pair again for this long.
+GRACE = timedelta(seconds=10)
+MOST = 50  # active sessions of one user: the next one ends the oldest
+
+
+class State(StrEnum):
+    """Whether its tokens are good."""
+
+    ACTIVE = "ACTIVE"
+    REVOKED = "REVOKED"
+
+
+LIFECYCLE = Lifecycle({
+    "revoke": ({State.ACTIVE}, State.REVOKED),
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(Owned):
+    """One device on which its owner is signed in: a family of token pairs, each from the one before."""
+
+    state: State = State.ACTIVE
+    device: str = ""
+    network: str = ""
+    generation: int = 1
+    rotate_time: datetime
+    expire_time: datetime
+    end_reason: str = ""
+
+    @property
+    def access_expire_time(self) -> datetime:
+        """When the present access token ends."""
+        return self.rotate_time + ACCESS
+
+    def good(self, at: datetime) -> bool:
+        """Whether it has neither been ended nor run out."""
+        return self.state is State.ACTIVE and at < self.expire_time
+
+    def revoke(self, reason: str) -> Session:
+        """Ended, with all its tokens."""
+        return replace(self, state=LIFECYCLE.after("revoke", self.state), end_reason=reason)
+
+    def refresh(self, generation: int, *, at: datetime) -> Session | None:
+        """After a refresh token of *generation* came in; None when that token had been used up.
+
+        The present generation makes the next one. The one just before it, within the grace, changes
+        nothing: whoever asked twice gets the same pair. Anything older was copied by somebody.
+        """
+        if not self.good(at):
+            raise Refused("SESSION_ENDED")
+        if generation == self.generation:
+            return replace(self, generation=generation + 1, rotate_time=at, expire_time=at + REFRESH)
+        if generation == self.generation - 1 and at - self.rotate_time <= GRACE:
+            return self
+        return None
+
+
+def begin(key: str, *, owner: str, team: str, device: str, network: str, at: datetime) -> Session:
+    """A session that begins now."""
+    return Session(
+        id=key, owner=owner, team=team, device=device[:200], network=network[:100],
+        rotate_time=at, expire_time=at + REFRESH,
+    )  # fmt: skip
