@@ -1,0 +1,1 @@
+"""Goods and orders: what is sold, what is kept, what is promised, what has left."""

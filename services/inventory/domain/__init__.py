@@ -1,0 +1,1 @@
+"""The rules of goods and orders; imports nothing but the kernel."""

@@ -1,0 +1,110 @@
+"""What follows here from what happened elsewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from tradewind.contract.v1 import events_pb2 as contract_events_pb2
+from tradewind.contract.v1 import invoice_pb2
+from tradewind.inventory.v1 import events_pb2
+from tradewind.type.v1 import types_pb2
+
+from chassis.events import on
+from chassis.kernel import pricing
+from chassis.kernel.pricing import RoundingMode, TaxMode
+from chassis.kernel.values import Percent
+from chassis.shapes import Shape, read_decimal, read_money
+from chassis.store import Tx, derived_id
+from services.inventory.domain.order import Order, State
+from services.inventory.domain.order_line import OrderLine
+from services.inventory.domain.shipment import Shipment
+from services.inventory.domain.shipment import State as ShipmentState
+from services.inventory.store import (
+    describe,
+    number,
+    products_of,
+    shipments_of,
+    show_order,
+    show_shipment,
+)
+
+read_line = Shape(pricing.Line, types_pb2.PriceLine).read
+
+
+@on(contract_events_pb2.ContractSigned)
+async def draft_order(event: contract_events_pb2.ContractSigned, tx: Tx) -> None:
+    """A signed contract that names products gets a draft order of all its lines, named after it.
+
+    A line whose product is not in the catalogue stands as it was typed: the totals stay the contract's.
+    """
+    contract = event.contract
+    lines = [read_line(line) for line in contract.lines]
+    known = await products_of(tx, (line.product for line in lines))
+    if not known:
+        return
+    signed = contract.sign_time.ToDatetime(tzinfo=UTC).date() if contract.HasField("sign_time") else None
+    drafted = Order(
+        id=derived_id(contract.name, "order"),
+        number=await number(tx, "SO"),
+        customer=contract.customer,
+        contract=contract.name,
+        quote=contract.quote,
+        opportunity=contract.opportunity,
+        currency=contract.currency,
+        lines=tuple(
+            OrderLine(
+                product=line.product if line.product in known else "",
+                description=line.description,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                discount_percent=line.discount_percent,
+                tax_percent=line.tax_percent,
+            )
+            for line in lines
+        ),
+        discount_percent=Percent(read_decimal(contract.discount_percent, "discount_percent")),
+        tax_mode=_mode(TaxMode, types_pb2.TaxMode, contract.tax_mode),
+        rounding_mode=_mode(RoundingMode, types_pb2.RoundingMode, contract.rounding_mode),
+        precision=contract.precision,
+        order_date=signed,
+        owner=contract.owner,
+        team=contract.team,
+        collaborators=tuple(contract.collaborators),
+    )
+    made = tx.add(await describe(tx, drafted))
+    tx.emit(events_pb2.OrderCreated(order=show_order(made)))
+
+
+@on(contract_events_pb2.InvoicePaid)
+async def settle_order(event: contract_events_pb2.InvoicePaid, tx: Tx) -> None:
+    """A paid invoice pays its shipment, the last of them the order, which is settled once delivered."""
+    invoice = event.invoice
+    found = await tx.all(Order, id=invoice.order.removeprefix("orders/"), lock=True)
+    if not found or found[0].paid:
+        return
+    order = found[0]
+    if invoice.shipment:
+        shipment = await tx.get(Shipment, invoice.shipment, lock=True)
+        tx.emit(events_pb2.ShipmentPaid(shipment=show_shipment(tx.save(shipment.pay()))))
+    if not await _paid_in_full(tx, order, invoice):
+        return
+    paid = tx.save(order.pay())
+    tx.emit(events_pb2.OrderPaid(order=show_order(paid)))
+    if paid.state == State.DELIVERED:
+        tx.emit(events_pb2.OrderSettled(order=show_order(tx.save(paid.settle()))))
+
+
+async def _paid_in_full(tx: Tx, order: Order, invoice: invoice_pb2.Invoice) -> bool:
+    """By one invoice of the whole order, or shipment by shipment once all of it has left."""
+    if not invoice.shipment:
+        return order.totals is not None and read_money(invoice.totals.total) >= order.totals.total
+    if any(line.unshipped for line in order.lines):
+        return False
+    sent = await shipments_of(tx, invoice.order, ShipmentState.DISPATCHED, ShipmentState.DELIVERED)
+    return all(shipment.paid for shipment in sent)
+
+
+def _mode(kind: Any, names: Any, value: int) -> Any:
+    """An enum of the contract as the kernel's; unsaid is the kernel's first."""
+    return kind(names.Name(value)) if value else next(iter(kind))

@@ -1,0 +1,1 @@
+"""The calls of goods and orders, one file per noun."""

@@ -1,0 +1,166 @@
+"""Calls on orders, and the saga that confirms one: stock and credit, both or neither."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, time
+from typing import Any
+
+from tradewind.contract.v1 import credit_pb2
+from tradewind.inventory.v1 import events_pb2
+
+from chassis.call import Call
+from chassis.kernel.refusals import Refused
+from chassis.kernel.values import Money
+from chassis.rpc import Rpc
+from chassis.sagas import Saga, Step, start
+from chassis.shapes import money_message
+from chassis.store import Tx
+from services.inventory.domain import shipment
+from services.inventory.domain.order import LIFECYCLE, Order, State
+from services.inventory.store import (
+    describe,
+    free,
+    number,
+    promises_of,
+    reserve_lines,
+    shipments_of,
+    show_order,
+    show_shipment,
+    warehouse_of,
+)
+
+
+async def hold_credit(call: Call, data: dict[str, Any]) -> None:
+    """Ask the contract service to hold the customer's credit."""
+    assert call.clients is not None
+    await call.clients.ask(
+        "tradewind.contract.v1.CreditService.HoldCredit",
+        credit_pb2.HoldCreditRequest(
+            order=data["order"],
+            customer=data["customer"],
+            amount=money_message(Money(*data["total"])),
+            attempt=data["key"],
+            request_id=call.request_id,
+        ),
+        call,
+    )
+
+
+async def release_credit(call: Call, data: dict[str, Any]) -> None:
+    """Give the credit back: the order could not be confirmed after all."""
+    assert call.clients is not None
+    await call.clients.ask(
+        "tradewind.contract.v1.CreditService.ReleaseCredit",
+        credit_pb2.ReleaseCreditRequest(
+            order=data["order"], customer=data["customer"], attempt=data["key"], request_id=call.request_id
+        ),
+        call,
+    )
+
+
+async def accept(tx: Tx, data: dict[str, Any]) -> None:
+    """Stock and credit stand: the order is promised. Refused when it was cancelled meanwhile."""
+    order = await tx.get(Order, data["order"], lock=True)
+    made = tx.save(order.accept(at=tx.call.now))
+    tx.emit(events_pb2.OrderConfirmed(order=show_order(made)))
+
+
+async def give_up(tx: Tx, data: dict[str, Any], refused: Refused) -> None:
+    """The order is a draft again and its stock free; nothing to do when it was cancelled meanwhile."""
+    order = await tx.get(Order, data["order"], lock=True)
+    if order.state != State.CONFIRMING:
+        return
+    await free(tx, await promises_of(tx, data["order"]))
+    facts = ", ".join(f"{name} {value}" for name, value in refused.facts.items())
+    reason = f"{refused.reason}: {facts}" if facts else refused.reason
+    made = tx.save(order.refuse(reason=reason, at=tx.call.now))
+    tx.emit(events_pb2.OrderConfirmationRefused(order=show_order(made)))
+
+
+# The stock is reserved in the transaction that starts it.
+CONFIRM = Saga(
+    "confirm order",
+    steps=(
+        Step("hold credit", ask=hold_credit, unask=release_credit),
+        Step("confirm", do=accept),
+    ),
+    undone=give_up,
+)
+
+
+class OrderRpc(Rpc):
+    """Orders, from draft to settlement."""
+
+    service = "tradewind.inventory.v1.OrderService"
+    shape = show_order
+
+    async def admit(self, tx: Tx, record: Order, before: Order | None) -> Order:
+        """Described and priced while it is a draft; later only what was not promised may change."""
+        if before is None:
+            record = replace(record, number=await number(tx, "SO"))
+        else:
+            record.may_follow(before)
+            if before.state != State.DRAFT:
+                return record
+        today = tx.call.now.date()
+        changed = before is None or record.order_date != before.order_date
+        if changed and record.order_date and record.order_date < today:
+            tx.call.require("records.backdate")
+        return await describe(tx, record)
+
+    async def dismiss(self, tx: Tx, record: Order) -> None:
+        """Only a draft is thrown away."""
+        LIFECYCLE.after("delete", record.state)
+
+    async def ConfirmOrder(self, request: Any, call: Call) -> Any:
+        """Reserve every stocked line and ask for credit; history is only written down."""
+        if request.historic:
+            call.require("records.backdate")
+        async with self.store.begin(call) as tx:
+            order = await tx.get(Order, request.name, etag=request.etag, lock=True)
+            if request.historic:
+                assert order.order_date is not None
+                made = tx.save(order.record(at=datetime.combine(order.order_date, time(), UTC)))
+                tx.emit(events_pb2.OrderConfirmed(order=show_order(made)))
+                return tx.reply(show_order(made))
+            order.confirming({}, at=call.now)  # refuses what cannot be confirmed, ahead of the stock
+            if not order.warehouse and any(line.stocked for line in order.lines):
+                order = replace(order, warehouse=tx.name(await warehouse_of(tx, "")))
+            reserved = await reserve_lines(tx, order, partly=order.allow_backorder)
+            made = tx.save(order.confirming(reserved, at=call.now))
+            tx.emit(events_pb2.OrderConfirming(order=show_order(made)))
+            assert made.totals is not None
+            total = [made.totals.total.amount, made.currency]
+            start(tx, CONFIRM, request.name, {
+                "key": made.version, "order": request.name, "customer": made.customer, "total": total,
+            })  # fmt: skip
+            return tx.reply(show_order(made))
+
+    async def CancelOrder(self, request: Any, call: Call) -> Any:
+        """Give an order up: its stock is free, what was being picked goes back to the shelf."""
+        async with self.store.begin(call) as tx:
+            order = await tx.get(Order, request.name, etag=request.etag, lock=True)
+            made = tx.save(order.cancel(reason=request.reason))
+            await free(tx, await promises_of(tx, request.name))
+            for picked in await shipments_of(tx, request.name, shipment.State.PICKING):
+                failed = tx.save(picked.fail(reason="the order was cancelled"))
+                tx.emit(events_pb2.ShipmentFailed(shipment=show_shipment(failed), order=show_order(made)))
+            tx.emit(events_pb2.OrderCancelled(order=show_order(made)))
+            return tx.reply(show_order(made))
+
+    async def HoldOrder(self, request: Any, call: Call) -> Any:
+        """Stop an order for the time being."""
+        async with self.store.begin(call) as tx:
+            order = await tx.get(Order, request.name, etag=request.etag, lock=True)
+            made = tx.save(order.hold(reason=request.reason))
+            tx.emit(events_pb2.OrderHeld(order=show_order(made)))
+            return tx.reply(show_order(made))
+
+    async def ResumeOrder(self, request: Any, call: Call) -> Any:
+        """Let a held order go on."""
+        async with self.store.begin(call) as tx:
+            order = await tx.get(Order, request.name, etag=request.etag, lock=True)
+            made = tx.save(order.resume())
+            tx.emit(events_pb2.OrderResumed(order=show_order(made)))
+            return tx.reply(show_order(made))

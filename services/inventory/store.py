@@ -1,0 +1,236 @@
+"""What is kept, how it is looked for, and the changes of stock that calls, reactions and jobs share.
+
+Whoever changes balances locks them first, all at once and in one order: `lock_stock` is the only way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from google.type import decimal_pb2
+from sqlalchemy.dialects.postgresql import ARRAY
+from tradewind.inventory.v1 import (
+    events_pb2,
+    movement_pb2,
+    order_pb2,
+    reservation_pb2,
+    shipment_pb2,
+    stock_pb2,
+)
+
+from chassis.kernel.refusals import Refused
+from chassis.kernel.values import Quantity
+from chassis.shapes import Shape
+from chassis.store import Collection, Rows, Store, Tx, derived_id
+from services.inventory.domain import reservation, shipment
+from services.inventory.domain.movement import Movement
+from services.inventory.domain.order import Order
+from services.inventory.domain.order_line import NONE
+from services.inventory.domain.price_list import PriceList
+from services.inventory.domain.product import Product
+from services.inventory.domain.reservation import Reservation
+from services.inventory.domain.shipment import Shipment
+from services.inventory.domain.stock import Stock
+from services.inventory.domain.warehouse import Warehouse
+
+Place = tuple[str, str]  # product, warehouse
+
+
+class InventoryStore(Store):
+    """The tables of goods and orders."""
+
+    products = Collection(Product, index=(("category",), ("external_id",)), unique=(("sku",),))
+    price_lists = Collection(PriceList, index=(("currency", "customer"),))
+    warehouses = Collection(Warehouse, unique=(("code",),))
+    stock = Collection(
+        Stock,
+        index=(("sku",), ("warehouse",)),
+        unique=(("product", "warehouse"),),
+        checks={"guarded": "0 <= reserved AND reserved <= on_hand"},
+    )
+    # The ledger of goods is written once: the service itself may not change or remove a line of it.
+    movements = Collection(
+        Movement,
+        index=(("product",), ("order",), ("shipment",)),
+        checks={"positive": "quantity > 0"},
+        append_only=True,
+    )
+    reservations = Collection(
+        Reservation, index=(("order",), ("state", "expire_time")), checks={"positive": "quantity > 0"}
+    )
+    orders = Collection(
+        Order,
+        index=(("owner", "state"), ("customer",), ("contract",), ("external_id",), ("order_date",)),
+        unique=(("number",),),
+    )
+    shipments = Collection(Shipment, index=(("order", "state"), ("owner", "state")), unique=(("number",),))
+    # Which products were last told to be low, and how often that changed.
+    stock_levels = Rows(
+        "stock_levels",
+        sa.Column("product", sa.Text()),
+        sa.Column("low", sa.Boolean(), nullable=False),
+        sa.Column("crossings", sa.BigInteger(), nullable=False),
+        key=("product",),
+    )
+
+
+show_movement = Shape(Movement, movement_pb2.Movement)
+show_order = Shape(Order, order_pb2.Order)
+show_reservation = Shape(Reservation, reservation_pb2.Reservation)
+show_shipment = Shape(Shipment, shipment_pb2.Shipment)
+show_stock = Shape(Stock, stock_pb2.Stock)
+
+
+def among(column: sa.Column[Any], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Whether the column is one of these values, as one parameter however many they are."""
+    listed = sa.bindparam(None, list(values), type_=ARRAY(sa.Text()))
+    return column == sa.func.any(listed)
+
+
+async def products_of(tx: Tx, names: Iterable[str]) -> dict[str, Product]:
+    """Live products by their names; those that are not there are missing."""
+    ids = sorted({name.removeprefix("products/") for name in names if name.startswith("products/")})
+    if not ids:
+        return {}
+    found = await tx.all(Product, among(InventoryStore.products.table.c.id, ids))
+    return {tx.name(product): product for product in found}
+
+
+async def prices_of(tx: Tx, currency: str, customer: str) -> list[PriceList]:
+    """The price lists in a currency that may hold for a customer."""
+    table = InventoryStore.price_lists.table
+    return await tx.all(PriceList, among(table.c.customer, ["", customer]), currency=currency)
+
+
+async def warehouse_of(tx: Tx, name: str) -> Warehouse:
+    """The warehouse of that name; the first by code when none is named."""
+    if not name:
+        if first := await first_warehouse(tx):
+            return first
+        raise Refused("WAREHOUSE_MISSING")
+    found = await tx.all(Warehouse, id=name.removeprefix("warehouses/"))
+    if not found or tx.name(found[0]) != name:
+        raise Refused("REFERENCE_UNKNOWN", field="warehouse", name=name)
+    return found[0]
+
+
+async def first_warehouse(tx: Tx) -> Warehouse | None:
+    """The first warehouse by code, if there is one."""
+    return next(iter(await tx.all(Warehouse, order="code", limit=1)), None)
+
+
+async def lock_stock(tx: Tx, places: Iterable[Place]) -> dict[Place, Stock]:
+    """The balances at these places, locked until the commit.
+
+    Sorted by product and warehouse, whoever asks: two transactions never wait for each other in a ring.
+    """
+    ids = sorted({derived_id("stock", *place) for place in places})
+    if not ids:
+        return {}
+    found = await tx.all(
+        Stock, among(InventoryStore.stock.table.c.id, ids), order="product, warehouse", lock=True
+    )
+    return {(stock.product, stock.warehouse): stock for stock in found}
+
+
+async def open_stock(tx: Tx, product: Product, warehouse: Warehouse) -> Stock:
+    """The locked balance of a product in a warehouse, begun at nothing when there is none yet."""
+    place = (tx.name(product), tx.name(warehouse))
+    if found := (await lock_stock(tx, [place])).get(place):
+        return found
+    return Stock(id=derived_id("stock", *place), product=place[0], warehouse=place[1], sku=product.sku)
+
+
+def keep(tx: Tx, stock: Stock) -> Stock:
+    """Keep a balance, whether it was there before or is new."""
+    return tx.save(stock) if stock.version else tx.add(stock)
+
+
+def write_down(tx: Tx, **said: Any) -> Movement:
+    """Add a line to the ledger of goods, with the fields of a Movement."""
+    return tx.add(Movement(id=tx.call.new_id(), **said))
+
+
+def hold(tx: Tx, stock: Stock, promise: Reservation) -> tuple[Reservation, Stock]:
+    """Promise goods: the balance and the promise change together."""
+    kept = keep(tx, stock.reserve(promise.quantity))
+    made = tx.add(promise)
+    tx.emit(events_pb2.ReservationHeld(reservation=show_reservation(made), stock=show_stock(kept)))
+    return made, kept
+
+
+async def reserve_lines(tx: Tx, order: Order, *, partly: bool) -> dict[int, Quantity]:
+    """Promise the order what its lines are short of; all of it, or (*partly*) as much as there is."""
+    short = {at: line for at, line in enumerate(order.lines, 1) if line.short}
+    balances = await lock_stock(tx, [(line.product, order.warehouse) for line in short.values()])
+    reserved: dict[int, Quantity] = {}
+    for at, line in short.items():
+        place = (line.product, order.warehouse)
+        available = balances[place].available if place in balances else NONE
+        wanted = min(line.short, available) if partly else line.short
+        if wanted > available:
+            raise Refused("STOCK_SHORT", sku=line.sku, asked=wanted, available=available)
+        if not wanted:
+            continue
+        promise = Reservation(
+            id=tx.call.new_id(), product=line.product, warehouse=order.warehouse, quantity=wanted,
+            order=tx.name(order), order_line=at,
+        )  # fmt: skip
+        _, balances[place] = hold(tx, balances[place], promise)
+        reserved[at] = wanted
+    return reserved
+
+
+async def promises_of(tx: Tx, order: str) -> list[Reservation]:
+    """What is still promised to an order, oldest first, locked."""
+    return await tx.all(Reservation, order=order, state=reservation.State.HELD.value, lock=True)
+
+
+async def free(tx: Tx, promises: Iterable[Reservation], verb: str = "release") -> list[Reservation]:
+    """Take promises back, because they are *release*d or *expire*d."""
+    promises = list(promises)
+    balances = await lock_stock(tx, [(each.product, each.warehouse) for each in promises])
+    event = {"release": events_pb2.ReservationReleased, "expire": events_pb2.ReservationExpired}[verb]
+    freed = []
+    for promise in promises:
+        place = (promise.product, promise.warehouse)
+        balances[place] = tx.save(balances[place].release(promise.quantity))
+        over = promise.release(at=tx.call.now) if verb == "release" else promise.expire(at=tx.call.now)
+        freed.append(tx.save(over))
+        tx.emit(event(reservation=show_reservation(freed[-1]), stock=show_stock(balances[place])))
+    return freed
+
+
+async def shipments_of(tx: Tx, order: str, *states: shipment.State) -> list[Shipment]:
+    """The shipments of an order in these states, whoever may see them."""
+    table = InventoryStore.shipments.table
+    return await tx.all(
+        Shipment, among(table.c.state, [state.value for state in states]), order=order, scoped=False
+    )
+
+
+async def number(tx: Tx, series: str) -> str:
+    """The next number for people of a series that begins anew each year: "SO-2026-000042"."""
+    series = f"{series}-{tx.call.now:%Y}"
+    return f"{series}-{await tx.number(series):06d}"
+
+
+async def describe(tx: Tx, order: Order) -> Order:
+    """With what its lines leave unsaid taken from products and price lists, priced, and in a warehouse.
+
+    Where there is no warehouse yet it has none: services need none, and goods are refused when confirmed.
+    """
+    products = await products_of(tx, (line.product for line in order.lines))
+    unpriced = any(line.unit_price is None for line in order.lines)
+    prices = await prices_of(tx, order.currency, order.customer) if unpriced else []
+    described = order.described(products, prices, today=tx.call.now.date())
+    warehouse = await warehouse_of(tx, order.warehouse) if order.warehouse else await first_warehouse(tx)
+    return replace(described, warehouse=tx.name(warehouse) if warehouse else "")
+
+
+def decimal(quantity: Quantity) -> decimal_pb2.Decimal:
+    """A quantity as the wire says it."""
+    return decimal_pb2.Decimal(value=str(quantity))
