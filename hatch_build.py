@@ -19,4 +19,9 @@ class CompileProtos(BuildHookInterface):
         assert spec and spec.loader
         protos = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(protos)
-        protos.compile_all(Path(self.root))
+        root = Path(self.root)
+        protos.compile_all(root)
+        if self.target_name == "wheel" and version == "standard":
+            # Only a real wheel carries a copy; in place, gen/ itself is on the path.
+            for package in ("tradewind", "buf"):
+                build_data["force_include"][str(root / "gen" / package)] = package

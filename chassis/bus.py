@@ -1,0 +1,140 @@
+"""JetStream as the fast way for events: a cache of the outboxes that may be deleted at any moment.
+
+One stream per producing service; a durable pull consumer per (subscriber, partition). Whatever is lost
+here is found again by positions and replayed from the producer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import nats
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StreamConfig
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
+from tradewind.type.v1 import feed_pb2
+
+from chassis import telemetry
+
+log = logging.getLogger(__name__)
+IN_FLIGHT = 200
+BATCH = 200
+WAIT_SECONDS = 5.0
+
+
+def stream_name(service: str) -> str:
+    """`EVT_OPPORTUNITY`."""
+    return f"EVT_{service.upper()}"
+
+
+def subject(service: str, kind: str, part: int) -> str:
+    """`tradewind.opportunity.v1.OpportunityWon.2`: the event's full name, then its partition."""
+    return f"{kind}.{part}"
+
+
+class Bus:
+    """One connection to NATS, for publishing and for pulling."""
+
+    def __init__(self, url: str, replicas: int = 1) -> None:
+        self.url, self.replicas = url, replicas
+        self._asserted: set[str] = set()
+        self._subscriptions: dict[tuple[str, str, int], Any] = {}
+        self.client: Any = None
+        self.js: Any = None
+
+    async def connect(self) -> None:
+        """Connect, and keep reconnecting for as long as the process lives."""
+
+        async def quiet(problem: Exception) -> None:
+            log.info("broker: %s", problem)
+
+        self.client = await nats.connect(
+            self.url, max_reconnect_attempts=-1, reconnect_time_wait=0.5, pending_size=0,
+            error_cb=quiet, connect_timeout=2, ping_interval=20, max_outstanding_pings=2,
+        )  # fmt: skip
+        self.js = self.client.jetstream(timeout=2.0, publish_async_max_pending=IN_FLIGHT * 4)
+
+    async def assert_stream(self, service: str) -> None:
+        """Make the service's stream unless it is there."""
+        if service in self._asserted:
+            return
+        config = StreamConfig(
+            name=stream_name(service), subjects=[f"tradewind.{service}.v1.*.*"],
+            retention=RetentionPolicy.LIMITS, discard=DiscardPolicy.OLD, max_age=72 * 3600,
+            max_bytes=2 * 1024**3, duplicate_window=600, deny_delete=True, num_replicas=self.replicas,
+        )  # fmt: skip
+        try:
+            await self.js.stream_info(config.name)
+        except NotFoundError:
+            await self.js.add_stream(config)
+        self._asserted.add(service)
+
+    async def publish(self, service: str, events: Sequence[feed_pb2.FeedEvent]) -> int:
+        """Publish events of one partition in order; the position up to which all are acknowledged."""
+        done = events[0].position - 1
+        try:
+            await self.assert_stream(service)
+            for at in range(0, len(events), IN_FLIGHT):
+                chunk = events[at : at + IN_FLIGHT]
+                acks = [
+                    await self.js.publish_async(
+                        subject(service, event.type, event.partition), event.SerializeToString(),
+                        headers={"Nats-Msg-Id": f"{event.event_id}"},
+                    )
+                    for event in chunk
+                ]  # fmt: skip
+                await asyncio.wait_for(asyncio.gather(*acks), 5)
+                done = chunk[-1].position
+                telemetry.METRICS.count("tradewind_events_published_total", len(chunk), service=service)
+        except (NatsError, JetStreamError, TimeoutError, OSError) as problem:
+            # The stream may have gone with the broker's disk: look again before the next try.
+            self._asserted.discard(service)
+            log.info("the broker did not take events: %s", problem)
+            await asyncio.sleep(0.3)
+        return done
+
+    async def fetch(
+        self, subscriber: str, source: str, part: int
+    ) -> tuple[list[feed_pb2.FeedEvent], Any] | None:
+        """The next events of a partition and how to acknowledge them; none after a quiet while.
+
+        None when the broker cannot be asked.
+        """
+        key = (subscriber, source, part)
+        try:
+            if key not in self._subscriptions:
+                self._subscriptions[key] = await self._subscribe(subscriber, source, part)
+            messages = await self._subscriptions[key].fetch(BATCH, timeout=WAIT_SECONDS)
+            events = [feed_pb2.FeedEvent.FromString(message.data) for message in messages]
+            # ack_policy=all: the last speaks for those before it
+            return events, messages[-1].ack if messages else None
+        except (TimeoutError, nats.errors.TimeoutError):
+            return [], None
+        except (NatsError, JetStreamError, OSError) as problem:
+            log.info("cannot fetch %s: %s", stream_name(source), problem)
+            self._asserted.discard(source)
+            self._subscriptions.pop(key, None)
+            return None
+
+    async def _subscribe(self, subscriber: str, source: str, part: int) -> Any:
+        await self.assert_stream(source)
+        durable = f"{subscriber}_{part}"
+        config = ConsumerConfig(
+            durable_name=durable, filter_subject=f"tradewind.{source}.v1.*.{part}", ack_policy=AckPolicy.ALL,
+            deliver_policy=DeliverPolicy.ALL, ack_wait=30, max_ack_pending=512, max_deliver=-1,
+        )  # fmt: skip
+        return await self.js.pull_subscribe(
+            config.filter_subject, durable=durable, stream=stream_name(source), config=config
+        )
+
+    async def close(self) -> None:
+        """Flush and leave."""
+        if self.client is not None and not self.client.is_closed:
+            try:
+                await asyncio.wait_for(self.client.drain(), 3)
+            except (NatsError, TimeoutError, OSError):
+                await self.client.close()

@@ -1,0 +1,337 @@
+"""Reactions to other services' events: each exactly once, in order per record.
+
+One cursor row per (source, partition) is dedupe, order, gap detection and fence at once: a batch moves it
+by compare-and-set in the same transaction as its effects. A hole is fetched from the producer; an event
+that keeps failing is parked together with the later ones of its record, and the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+from tradewind.type.v1 import feed_pb2
+
+from chassis import telemetry
+from chassis.bus import Bus
+from chassis.call import Call
+from chassis.jobs import organizations
+from chassis.outbox import PARTS
+from chassis.store import Store, Tx
+
+if TYPE_CHECKING:
+    from chassis.clients import Clients
+
+log = logging.getLogger(__name__)
+BATCH = 100
+ATTEMPTS = 5
+Reaction = Callable[[Any, Tx], Awaitable[None]]
+ZERO = "00000000-0000-0000-0000-000000000000"
+
+
+def on(*events: type[Message]) -> Callable[[Reaction], Reaction]:
+    """Marks a function of `reactions.py` as what follows when one of these events happened."""
+
+    def mark(function: Reaction) -> Reaction:
+        function.reacts_to = events  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def reactions_of(module: ModuleType | None) -> dict[str, tuple[type[Message], list[Reaction]]]:
+    """full event name → (its message, the reactions in the order of their writing)."""
+    found: dict[str, tuple[type[Message], list[Reaction]]] = {}
+    for function in vars(module).values() if module else ():
+        for event in getattr(function, "reacts_to", ()):
+            found.setdefault(event.DESCRIPTOR.full_name, (event, []))[1].append(function)
+    return found
+
+
+class Moved(Exception):
+    """Another process moved the cursor: what was about to be done has been done."""
+
+
+class Consumer:
+    """Applies the events of all sources a service reacts to."""
+
+    def __init__(
+        self, service: str, store: Store, reactions: ModuleType | None, clients: Clients | None
+    ) -> None:
+        self.service, self.store, self.clients = service, store, clients
+        self.reactions = reactions_of(reactions)
+        self.sources = sorted({name.split(".")[1] for name in self.reactions})
+        self._parked: set[tuple[str, str]] = set()
+        self._failures: dict[tuple[str, int, int], int] = {}
+        self.stopping = False
+
+    # -- one batch --------------------------------------------------------------------------------
+
+    async def cursor(self, source: str, part: int) -> tuple[str, int]:
+        """(epoch, position) up to which everything was applied; an unknown epoch is "0…0"."""
+        async with self.store.database.connection() as connection:
+            found = await connection.execute(
+                "SELECT epoch::text, pos FROM event_cursor WHERE source = %s AND part = %s", (source, part),
+                prepare=True,
+            )  # fmt: skip
+            row = await found.fetchone()
+        return (row[0], row[1]) if row else (ZERO, 0)
+
+    async def apply(self, source: str, part: int, events: Sequence[feed_pb2.FeedEvent]) -> int:
+        """Apply a run of events; duplicates are dropped. The position reached; stops before a hole."""
+        epoch, at = await self.cursor(source, part)
+        if events and epoch not in (events[0].epoch, ZERO):
+            # The producer was restored: its positions count anew. State is resent from the first fact.
+            log.warning("%s has a new epoch: starting over", source)
+            epoch, at = await self._restart(source, part, events[0].epoch)
+        fresh = [event for event in events if event.position > at]
+        while fresh:
+            run = []
+            for event in fresh[:BATCH]:
+                if event.position != at + 1 + len(run):
+                    break
+                run.append(event)
+            if not run:
+                return at
+            at = await self._apply_run(source, part, at, run)
+            fresh = [event for event in fresh if event.position > at]
+        return at
+
+    async def _apply_run(self, source: str, part: int, at: int, run: list[feed_pb2.FeedEvent]) -> int:
+        try:
+            await self._transaction(source, part, at, run)
+        except Moved:
+            return (await self.cursor(source, part))[1]
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:
+            if len(run) > 1:  # find the one that fails; those before it count
+                for event in run:
+                    at = await self._apply_run(source, part, at, [event])
+                    if at < event.position:
+                        return at
+                return at
+            return await self._failed(source, part, at, run[0], problem)
+        telemetry.METRICS.count("tradewind_events_applied_total", len(run), source=source)
+        return run[-1].position
+
+    async def _transaction(self, source: str, part: int, at: int, run: list[feed_pb2.FeedEvent]) -> None:
+        calls = [self._call(event) for event in run]
+        with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
+            async with self.store.begin(calls[0]) as tx:
+                tx.writes.raw(
+                    "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos, epoch = EXCLUDED.epoch"
+                    " WHERE c.pos = %s RETURNING 1",
+                    [source, part, run[0].epoch, run[-1].position, at], "CURSOR_MOVED",
+                )  # fmt: skip
+                await self._move(tx)
+                for event, call in zip(run, calls, strict=True):
+                    if tx.call.tenant != call.tenant:
+                        await tx.flush()
+                        await tx.enter(call)
+                    tx.call = call
+                    await self._react(event, tx)
+
+    @staticmethod
+    async def _move(tx: Tx) -> None:
+        """Take the cursor first: its row lock is the fence against a second process with the same batch."""
+        from psycopg import Error
+
+        statement, params = tx.writes.take()[0]
+        cursor = await tx.connection.execute(statement, params, prepare=True)
+        try:
+            await cursor.fetchall()
+        except Error as problem:
+            if problem.sqlstate == "TW001":
+                raise Moved from None
+            raise
+
+    async def _react(self, event: feed_pb2.FeedEvent, tx: Tx) -> None:
+        if (event.organization, event.record) in self._parked:
+            await self._park(tx, event, "an earlier event of this record is parked")
+            return
+        kind, functions = self.reactions.get(event.type, (None, []))
+        if kind is None:
+            return
+        message = kind.FromString(event.payload.value)
+        for function in functions:
+            await function(message, tx)
+
+    def _call(self, event: feed_pb2.FeedEvent) -> Call:
+        actor = event.on_behalf_of or (event.actor if event.actor.startswith("users/") else "")
+        return Call(
+            tenant=event.organization, user=f"services/{self.service}", method=event.type, actor=actor,
+            now=event.occur_time.ToDatetime(tzinfo=UTC), clients=self.clients, event=event,
+            traceparent=event.traceparent, deadline=time.monotonic() + 30,
+        )  # fmt: skip
+
+    # -- what fails ---------------------------------------------------------------------------------
+
+    async def _failed(
+        self, source: str, part: int, at: int, event: feed_pb2.FeedEvent, problem: Exception
+    ) -> int:
+        key = (source, part, event.position)
+        self._failures[key] = self._failures.get(key, 0) + 1
+        log.warning("%s %s of %s failed %d times", event.type, event.position, event.record, self._failures[key],
+                    exc_info=problem)  # fmt: skip
+        if self._failures[key] < ATTEMPTS:
+            await asyncio.sleep(0.05 * 2 ** self._failures[key])
+            return at
+        del self._failures[key]
+        call = self._call(event)
+        try:
+            async with self.store.begin(call) as tx:
+                tx.writes.raw(
+                    "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos WHERE c.pos = %s RETURNING 1",
+                    [source, part, event.epoch, event.position, at], "CURSOR_MOVED",
+                )  # fmt: skip
+                await self._move(tx)
+                await self._park(tx, event, f"{type(problem).__name__}: {problem}")
+        except Moved:
+            return (await self.cursor(source, part))[1]
+        self._parked.add((event.organization, event.record))
+        return event.position
+
+    async def _park(self, tx: Tx, event: feed_pb2.FeedEvent, problem: str) -> None:
+        source = event.type.split(".")[1]
+        tx.writes.raw(
+            "INSERT INTO parked_events (tenant_id, source, part, pos, record, event, problem)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1",
+            [event.organization, source, event.partition, event.position, event.record,
+             event.SerializeToString(), problem[:2000]],
+        )  # fmt: skip
+        telemetry.METRICS.count("tradewind_events_parked_total", 1, source=source)
+
+    async def _load_parked(self) -> None:
+        async with self.store.database.connection() as connection:
+            found = await connection.execute("SELECT organization, record FROM parked()")
+            self._parked = {(row[0], row[1]) for row in await found.fetchall()}
+
+    async def _restart(self, source: str, part: int, epoch: str) -> tuple[str, int]:
+        async with self.store.database.connection() as connection:
+            await connection.execute(
+                "UPDATE event_cursor SET epoch = %s, pos = 0 WHERE source = %s AND part = %s",
+                (epoch, source, part),
+            )
+        return epoch, 0
+
+    # -- the loop -----------------------------------------------------------------------------------
+
+    async def run(self, bus: Bus | None) -> None:
+        """Consume every source until cancelled."""
+        await self._load_parked()
+        async with asyncio.TaskGroup() as group:
+            for source in self.sources:
+                for part in range(PARTS):
+                    group.create_task(self._follow(bus, source, part))
+
+    async def _follow(self, bus: Bus | None, source: str, part: int) -> None:
+        while not self.stopping:
+            try:
+                await self._round(bus, source, part)
+            except asyncio.CancelledError:
+                raise
+            except Exception as problem:
+                log.warning("%s/%d waits: %s", source, part, problem)
+                await asyncio.sleep(0.5)
+
+    async def _round(self, bus: Bus | None, source: str, part: int) -> None:
+        fetched = await bus.fetch(self.service, source, part) if bus is not None else None
+        if fetched is None or not fetched[0]:
+            # A quiet while, or no broker: ask the producer whether there is more.
+            if await self.catch_up(source, part) == 0 and fetched is None:
+                await asyncio.sleep(0.5)
+            return
+        events, ack = fetched
+        reached = await self.apply(source, part, events)
+        if reached < events[-1].position:
+            telemetry.METRICS.count("tradewind_event_gaps_total", 1, source=source)
+            await self.catch_up(source, part)
+        await ack()
+
+    async def catch_up(self, source: str, part: int) -> int:
+        """Replay from the producer what is missing up to its head; how many events there were."""
+        if self.clients is None:
+            return 0
+        total = 0
+        while not self.stopping:
+            _, at = await self.cursor(source, part)
+            call = Call(tenant="00000000-0000-7000-8000-000000000000", user=f"services/{self.service}")
+            answer = await self.clients.ask(
+                f"tradewind.{source}.v1.EventsService.ReplayEvents",
+                feed_pb2.ReplayEventsRequest(partition=part, from_position=at + 1, limit=500), call,
+            )  # fmt: skip
+            if not answer.events:
+                epoch, at = await self.cursor(source, part)
+                if epoch not in (ZERO, answer.epoch):
+                    await self._restart(source, part, answer.epoch)
+                    continue
+                return total
+            total += len(answer.events)
+            await self.apply(source, part, answer.events)
+        return total
+
+    async def rebuild(self) -> None:
+        """Empty every read model and plain row of this service and go back to the first fact.
+
+        One transaction that holds the cursors, so that no batch lands in between; the consumers then
+        replay from the producers.
+        """
+        known = await organizations(self.store)
+        call = Call(tenant=known[0] if known else ZERO, user=f"services/{self.service}")
+        async with self.store.begin(call) as tx:
+            await tx.rows("SELECT 1 AS held FROM event_cursor ORDER BY source, part FOR UPDATE")
+            for organization in known:
+                await tx.enter(replace(call, tenant=organization))
+                for rows in self.store.rows:
+                    await tx.run(f"DELETE FROM {rows.name} WHERE tenant_id = %s", [organization])
+                await tx.run("DELETE FROM parked_events WHERE tenant_id = %s", [organization])
+            await tx.run("UPDATE event_cursor SET pos = 0")
+        self._parked.clear()
+
+    async def retry_parked(self) -> tuple[int, int]:
+        """Apply parked events again, in order; (applied, still failing)."""
+        applied = failing = 0
+        async with self.store.database.connection() as connection:
+            found = await connection.execute("SELECT DISTINCT organization FROM parked()")
+            organizations = [row[0] for row in await found.fetchall()]
+        for organization in organizations:
+            call = Call(tenant=organization, user=f"services/{self.service}")
+            async with self.store.begin(call) as tx:
+                rows = await tx.rows("SELECT pos, source, part, event FROM parked_events WHERE tenant_id = %s"
+                                     " ORDER BY source, part, pos", [organization])  # fmt: skip
+            stuck: set[str] = set()
+            for row in rows:
+                event = feed_pb2.FeedEvent.FromString(bytes(row["event"]))
+                if event.record in stuck:
+                    failing += 1
+                    continue
+                try:
+                    await self._retry(event, row)
+                    applied += 1
+                except Exception as problem:
+                    log.warning("%s still fails: %s", event.record, problem)
+                    stuck.add(event.record)
+                    failing += 1
+        await self._load_parked()
+        return applied, failing
+
+    async def _retry(self, event: feed_pb2.FeedEvent, row: dict[str, Any]) -> None:
+        async with self.store.begin(self._call(event)) as tx:
+            gone = await tx.run(
+                "DELETE FROM parked_events WHERE tenant_id = %s AND source = %s AND part = %s AND pos = %s",
+                [event.organization, row["source"], row["part"], row["pos"]],
+            )
+            if gone:
+                kind, functions = self.reactions[event.type]
+                for function in functions:
+                    await function(kind.FromString(event.payload.value), tx)

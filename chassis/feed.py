@@ -1,0 +1,51 @@
+"""The EventsService every service offers: replay for gap repair, and the endless feed for everyone else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tradewind.type.v1 import feed_pb2
+
+from chassis.call import Call
+from chassis.outbox import Outbox, Relay, part_of
+from chassis.rpc import Rpc
+
+BATCH = 500
+POLL_SECONDS = 1.0
+
+
+def feed_of(service: str) -> type[Rpc]:
+    """The rpc class of `tradewind.<service>.v1.EventsService`."""
+    return type("FeedRpc", (_Feed,), {"service": f"tradewind.{service}.v1.EventsService"})
+
+
+class _Feed(Rpc):
+    """Reads facts by position; an organization lives in one partition, so one position is enough."""
+
+    async def ReplayEvents(self, request: Any, call: Call) -> Any:
+        outbox = Outbox(self.store)
+        epoch, head, _ = await outbox.head(request.partition)
+        events = await outbox.read(
+            request.partition, request.from_position, min(request.limit or BATCH, 1000)
+        )
+        return feed_pb2.ReplayEventsResponse(events=events, epoch=epoch, head=head)
+
+    async def WatchEvents(self, request: Any, call: Call) -> AsyncIterator[feed_pb2.FeedEvent]:
+        outbox, part, wanted = Outbox(self.store), part_of(call.tenant), set(request.types)
+        at = request.after_position
+        relay: Relay = self.runtime.relay
+        while True:
+            _, head, _ = await outbox.head(part)
+            while events := await outbox.read(part, at + 1, BATCH):
+                for event in events:
+                    at = event.position
+                    if event.organization == call.tenant and (not wanted or event.type in wanted):
+                        yield event
+            if request.until_now and at >= head:
+                return
+            try:
+                await asyncio.wait_for(relay.fresh.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue

@@ -1,0 +1,208 @@
+"""The AIP-160 filter language, from text to one SQL condition over allowed columns.
+
+`state = OPEN AND (amount > 1000 OR tags : "vip") AND NOT owner = "users/…"`. Depth ≤ 8, ≤ 50 terms.
+`:` asks whether a text contains, a list has. Amounts compare in units of their currency.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+from chassis.columns import Field
+from chassis.kernel.refusals import Refused
+from chassis.kernel.values import Money, Percent, Quantity, parse_scaled
+from chassis.tables import Collection, quoted
+
+DEPTH, TERMS, LONGEST = 8, 50, 4000
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<op><=|>=|!=|=|<|>|:|\(|\)|-(?![\d.]))
+    |(?P<word>[^\s()"'=<>!:,]+))""",
+    re.VERBOSE,
+)
+_OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+
+def _no(problem: str) -> Refused:
+    return Refused("FILTER_INVALID", field="filter", problem=problem)
+
+
+class _Parser:
+    def __init__(self, text: str, collection: Collection[Any]) -> None:
+        if len(text) > LONGEST:
+            raise _no(f"it is longer than {LONGEST} characters")
+        if "\x00" in text:
+            raise _no("it holds a NUL character")
+        self.collection = collection
+        self.tokens = self._tokens(text)
+        self.at, self.terms, self.params = 0, 0, list[Any]()
+
+    @staticmethod
+    def _tokens(text: str) -> list[tuple[str, str]]:
+        tokens, at = [], 0
+        while at < len(text) and text[at:].strip():
+            match = _TOKEN.match(text, at)
+            if not match:
+                raise _no(f"cannot read {text[at : at + 12]!r}")
+            kind = match.lastgroup or ""
+            tokens.append((kind, match[kind]))
+            at = match.end()
+        return tokens
+
+    def _peek(self, *values: str) -> bool:
+        return (
+            self.at < len(self.tokens)
+            and self.tokens[self.at][0] != "text"
+            and self.tokens[self.at][1] in values
+        )
+
+    def _next(self) -> tuple[str, str]:
+        if self.at >= len(self.tokens):
+            raise _no("it ends too early")
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def parse(self) -> str:
+        sql = self._any(0)
+        if self.at < len(self.tokens):
+            raise _no(f"{self.tokens[self.at][1]!r} is out of place")
+        return sql
+
+    # AIP-160: OR binds tighter than AND.
+    def _any(self, depth: int) -> str:
+        if depth > DEPTH:
+            raise _no(f"it is nested deeper than {DEPTH}")
+        parts = [self._either(depth)]
+        while self.at < len(self.tokens) and not self._peek(")"):
+            if self._peek("AND"):
+                self.at += 1
+            parts.append(self._either(depth))
+        return " AND ".join(parts)
+
+    def _either(self, depth: int) -> str:
+        parts = [self._term(depth)]
+        while self._peek("OR"):
+            self.at += 1
+            parts.append(self._term(depth))
+        return parts[0] if len(parts) == 1 else "(" + " OR ".join(parts) + ")"
+
+    def _term(self, depth: int) -> str:
+        if self._peek("NOT", "-"):
+            self.at += 1
+            return f"NOT ({self._simple(depth)})"
+        return self._simple(depth)
+
+    def _simple(self, depth: int) -> str:
+        if self._peek("("):
+            self.at += 1
+            inner = self._any(depth + 1)
+            if self._next()[1] != ")":
+                raise _no("a bracket is not closed")
+            return f"({inner})"
+        return self._comparison()
+
+    def _comparison(self) -> str:
+        self.terms += 1
+        if self.terms > TERMS:
+            raise _no(f"it has more than {TERMS} terms")
+        kind, name = self._next()
+        if kind != "word":
+            raise _no(f"{name!r} stands where a field's name belongs")
+        kind, operator = self._next() if self.at < len(self.tokens) else ("", "")
+        if kind != "op" or operator not in (*_OPERATORS, ":"):
+            raise _no(f"{name!r} needs an operator and a value after it")
+        kind, raw = self._next()
+        if kind == "op" and raw == "-":
+            raw = "-" + self._next()[1]
+        elif kind == "op":
+            raise _no(f"{raw!r} stands where a value belongs")
+        value = re.sub(r"\\(.)", r"\1", raw[1:-1]) if kind == "text" else raw
+        return self._condition(name, operator, value)
+
+    def _condition(self, name: str, operator: str, value: str) -> str:
+        if name == "name":
+            name, value = "id", value.removeprefix(self.collection.prefix)
+        base, _, part = name.partition(".")
+        field = self.collection.field(base)
+        hidden = {"id", "version"} | self.collection.private
+        if field is None or base == "version" or base in self.collection.private:
+            known = ", ".join(sorted(n for n in self.collection.by_name if n not in hidden))
+            raise _no(f"there is no field {name!r}; there are name, {known}")
+        if field.kind is Money and part == "currency":
+            return self._compare(f"{base}_currency", operator, value, name)
+        if part:
+            raise _no(f"{name!r} cannot be filtered by its parts")
+        if isinstance(field.columns[0].type, type(None)) or _is_nested(field):
+            return self._has(field, operator, value)
+        if operator == ":":
+            if field.kind is not str:
+                raise _no(f"{name!r} is no text or list; use =")
+            escaped = re.sub(r"([\\%_])", r"\\\1", value)
+            self.params.append(f"%{escaped}%")
+            return f"{quoted(base)} ILIKE %s"
+        if field.optional and value == "null":
+            return f"{quoted(base)} IS {'NOT ' if operator == '!=' else ''}NULL"
+        return self._compare(base, operator, literal(field, value), name)
+
+    def _compare(self, column: str, operator: str, value: Any, name: str) -> str:
+        if operator == ":":
+            operator = "="
+        self.params.append(value)
+        return f"{quoted(column)} {_OPERATORS[operator]} %s"
+
+    def _has(self, field: Field, operator: str, value: str) -> str:
+        items = typing.get_args(field.kind)
+        if operator not in (":", "=") or typing.get_origin(field.kind) is not tuple or items[0] is not str:
+            raise _no(
+                f"{field.name!r} cannot be filtered" if operator == ":" else f"use : with {field.name!r}"
+            )
+        self.params.append(json.dumps([value]))
+        return f"{quoted(field.name)} @> %s::jsonb"
+
+
+def _is_nested(field: Field) -> bool:
+    return field.columns[0].type.__class__.__name__ == "JSONB"
+
+
+def literal(field: Field, value: str) -> Any:
+    """A filter's literal as what the column holds, or FILTER_INVALID saying what would be right."""
+    kind = field.kind
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[value]
+        if kind is int:
+            number = int(value)
+            if not -(2**63) <= number < 2**63:
+                raise ValueError
+            return number
+        if kind in (Money, Quantity, Percent):
+            return parse_scaled(value)
+        if kind is datetime:
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if kind is date:
+            return date.fromisoformat(value)
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            return kind(value).value
+    except (ValueError, KeyError):
+        wanted = (
+            "one of " + ", ".join(kind)
+            if isinstance(kind, type) and issubclass(kind, StrEnum)
+            else {bool: "true or false", datetime: "a time such as 2026-01-31T08:00:00Z",
+                  date: "a date such as 2026-01-31"}.get(kind, "a number")
+        )  # fmt: skip
+        raise _no(f"{field.name} must be {wanted}, not {value!r}") from None
+    return value
+
+
+def condition(text: str, collection: Collection[Any]) -> tuple[str, list[Any]]:
+    """(SQL, parameters) of a filter; ("", []) for none. Refuses with FILTER_INVALID."""
+    if not text.strip():
+        return "", []
+    parser = _Parser(text, collection)
+    sql = parser.parse()
+    return f" AND ({sql})", parser.params

@@ -1,0 +1,94 @@
+"""What happens because time passes: one process at a time, one transaction per organization."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from chassis.call import Call, new_id
+from chassis.store import Store, Tx
+
+if TYPE_CHECKING:
+    from chassis.clients import Clients
+
+log = logging.getLogger(__name__)
+Job = Callable[[Tx], Awaitable[None]]
+LEASE_SECONDS = 60
+
+
+def every(*, seconds: float = 0, minutes: float = 0, hours: float = 0) -> Callable[[Job], Job]:
+    """Marks a function of `jobs.py` to be run that often, in one transaction per organization."""
+
+    def mark(function: Job) -> Job:
+        function.period = seconds + 60 * minutes + 3600 * hours  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Jobs:
+    """Runs the jobs of one service; a lease in the database keeps two processes apart."""
+
+    def __init__(
+        self, service: str, store: Store, module: ModuleType | None, clients: Clients | None
+    ) -> None:
+        self.service, self.store, self.clients = service, store, clients
+        found = vars(module).items() if module else ()
+        self.jobs: dict[str, Any] = {name: job for name, job in found if hasattr(job, "period")}
+        self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
+
+    async def run(self) -> None:
+        """Look every second for what is due, until cancelled."""
+        async with self.store.database.connection() as connection:
+            for name in (*self.jobs, "forget_answers"):
+                await connection.execute(
+                    "INSERT INTO jobs (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)
+                )
+        while True:
+            for name, job in self.jobs.items():
+                try:
+                    if await self._claim(name, job.period):
+                        await self.carry_out(job)
+                except Exception:
+                    log.exception("the job %s failed; it runs again when it is due", name)
+            try:
+                if await self._claim("forget_answers", 3600):
+                    async with self.store.database.connection() as connection:
+                        await connection.execute("SELECT forget_answers('7 days')")
+            except Exception:
+                log.exception("old answers stay a while")
+            await asyncio.sleep(1)
+
+    async def _claim(self, name: str, period: float) -> bool:
+        async with self.store.database.connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE jobs SET owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),"
+                " next_at = clock_timestamp() + make_interval(secs => %s)"
+                " WHERE name = %s AND next_at <= clock_timestamp()"
+                " AND (lease_until IS NULL OR lease_until < clock_timestamp() OR owner = %s) RETURNING 1",
+                (self.who, float(min(LEASE_SECONDS, period)), float(period), name, self.who),
+            )  # fmt: skip
+            return await cursor.fetchone() is not None
+
+    async def carry_out(self, job: Job) -> None:
+        """Run a job once, for every organization."""
+        for organization in await organizations(self.store):
+            call = Call(
+                tenant=organization, user=f"services/{self.service}", cause=f"job:{getattr(job, '__name__', 'job')}",
+                deadline=time.monotonic() + LEASE_SECONDS, clients=self.clients,
+            )  # fmt: skip
+            async with self.store.begin(call) as tx:
+                await job(tx)
+
+
+async def organizations(store: Store) -> list[str]:
+    """The organizations that have ever changed something in this service."""
+    async with store.database.connection() as connection:
+        cursor = await connection.execute("SELECT id::text FROM tenants ORDER BY id")
+        return [row[0] for row in await cursor.fetchall()]

@@ -1,0 +1,144 @@
+"""Schema changes: one reviewed Alembic history per service, and row-level security on every table.
+
+Histories run without an env.py of their own. A migration calls `secure(table)` for each table it makes,
+so that the service's role sees one organization at a time and owns nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from alembic import op
+from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations.ops import CreateTableOp
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+
+from chassis import schema
+
+TENANT = "tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid"
+
+def _sqlalchemy_url(url: str) -> str:
+    return "postgresql+psycopg://" + url.partition("://")[2]
+
+
+def _config(package: str, app_role: str) -> Config:
+    folder = Path(str(importlib.import_module(package).__file__)).parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["app_role"] = app_role
+    return config
+
+
+def upgrade(package: str, owner_url: str, app_url: str) -> list[str]:
+    """Bring the database of a service package to its newest schema; the revisions that were applied."""
+    config = _config(package, urlsplit(app_url).username or "")
+    script = ScriptDirectory.from_config(config)
+    applied: list[str] = []
+    engine = sa.create_engine(_sqlalchemy_url(owner_url), poolclass=sa.pool.NullPool)
+
+    def steps(revision: Any, _context: Any) -> Any:
+        found = script._upgrade_revs("head", revision)
+        applied.extend(str(step.to_revisions_no_deps[0]) for step in found)
+        return found
+
+    with engine.connect() as connection, EnvironmentContext(config, script, fn=steps) as environment:
+        # Two processes that migrate at once take turns; the second finds nothing left to do.
+        connection.execute(sa.text("SELECT pg_advisory_lock(7236450)"))
+        connection.commit()
+        environment.configure(connection=connection, transactional_ddl=True)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        connection.commit()
+    return applied
+
+
+def _context(connection: sa.Connection) -> MigrationContext:
+    def ours(name: str | None, kind: str, _parents: Any) -> bool:
+        return not (kind == "table" and name in (*schema.TABLES_1, "alembic_version"))
+
+    return MigrationContext.configure(connection, opts={"compare_type": True, "include_name": ours})
+
+
+def difference(metadata: sa.MetaData, owner_url: str) -> list[Any]:
+    """What the migrated schema and the records disagree on; nothing, when the history is complete."""
+    engine = sa.create_engine(_sqlalchemy_url(owner_url), poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        return list(compare_metadata(_context(connection), metadata))
+
+
+def draft(package: str, metadata: sa.MetaData, owner_url: str, message: str) -> str:
+    """The text of a migration from the database as it is to the records as they are: to be reviewed."""
+    engine = sa.create_engine(_sqlalchemy_url(owner_url), poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        made = produce_migrations(_context(connection), metadata)
+    assert made.upgrade_ops is not None
+    body = render_python_code(made.upgrade_ops)
+    head = ScriptDirectory.from_config(_config(package, "")).get_current_head()
+    secured = []
+    for step in made.upgrade_ops.ops:
+        if isinstance(step, CreateTableOp):
+            frozen = metadata.tables[step.table_name].info.get("append_only")
+            secured.append(f'    secure("{step.table_name}"{", append_only=True" if frozen else ""})')
+    names, begin = ("install, secure", "    install()\n") if head is None else ("secure", "")
+    return (
+        f'"""{message}"""\n\nimport sqlalchemy as sa\nfrom alembic import op\n'
+        f"from sqlalchemy.dialects import postgresql\n\nfrom chassis.migrate import {names}\n\n"
+        f'revision = "{int(head or 0) + 1:04d}"\ndown_revision = {head!r}\n\n\n'
+        f"def upgrade() -> None:\n{begin}    {body}\n" + "\n".join(secured) + "\n"
+    )
+
+
+def _app_role() -> str:
+    role = op.get_context().config.attributes["app_role"]  # type: ignore[union-attr]
+    return sa.sql.quoted_name(role, quote=True) if role else ""
+
+
+def secure(table: str, append_only: bool = False) -> None:
+    """Put a table under row-level security and let the service's role use it.
+
+    A table without `tenant_id` belongs to the process itself (cursors, leases) and only gets its grants.
+    """
+    preparer = op.get_bind().dialect.identifier_preparer
+    role = preparer.quote(_app_role()) if _app_role() else ""
+    verbs = "SELECT, INSERT" if append_only else "SELECT, INSERT, UPDATE, DELETE"
+    if table == "outbox_head":
+        verbs = "SELECT"
+    if role:
+        op.execute(f"REVOKE ALL ON {table} FROM {role}")
+        op.execute(f"GRANT {verbs} ON {table} TO {role}")
+    has_tenant = sa.inspect(op.get_bind()).get_columns(table)
+    if not any(column["name"] == "tenant_id" for column in has_tenant):
+        return
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY organization ON {table} USING ({TENANT}) WITH CHECK ({TENANT})")
+    # The owner's functions (sequencer, due work) and migrations see every row; the service's role is not it.
+    op.execute(f"CREATE POLICY keeper ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
+
+
+def install() -> None:
+    """What the first migration of every service begins with: the chassis' own tables and functions."""
+    op.get_bind().exec_driver_sql(schema.SCHEMA_1.replace("%", "%%"))
+    for table in schema.TABLES_1:
+        secure(table)
+
+
+def main() -> None:
+    """`python -m chassis.migrate draft services.customer "message" OWNER_URL` prints a migration."""
+    _, verb, package, message, url = sys.argv
+    if verb != "draft":
+        raise SystemExit("say: draft PACKAGE MESSAGE OWNER_URL")
+    service = importlib.import_module(f"{package}.service").SERVICE
+    print(draft(package, service.store.metadata, url, message))
+
+
+if __name__ == "__main__":
+    main()

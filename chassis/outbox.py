@@ -1,0 +1,208 @@
+"""Events leave with the change that made them: rows of the outbox, numbered after the commit, then published.
+
+A sequencer numbers committed rows per partition (cursors over ids lose rows of transactions that commit
+late); the head row's lock is the fence, its lease decides who tries. PostgreSQL holds every fact; the
+broker is a cache that may be deleted at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import uuid
+import zlib
+from datetime import UTC
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from tradewind.type.v1 import feed_pb2, options_pb2
+
+from chassis import telemetry
+from chassis.call import Call, new_id
+from chassis.kernel.refusals import Refused
+
+if TYPE_CHECKING:
+    from chassis.bus import Bus
+    from chassis.store import Store
+
+PARTS = 4
+LEASE_SECONDS = 5
+POLL_SECONDS = 0.2
+log = logging.getLogger(__name__)
+
+_INSERT = (
+    "INSERT INTO outbox (part, event_id, tenant_id, record, record_version, nth, type, payload,"
+    " actor, on_behalf_of, cause, traceparent, occurred_at)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING 1"
+)
+_COLUMNS = (
+    "part, event_id::text, tenant_id::text, record, record_version, type, payload, actor, on_behalf_of,"
+    " cause, traceparent, occurred_at, pos"
+)
+
+def part_of(tenant: str) -> int:
+    """The partition an organization lives in, the same for ever."""
+    return zlib.crc32(uuid.UUID(tenant).bytes) % PARTS
+
+
+@cache
+def _holds_personal(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
+    """Whether anything personal can stand in a message of this type."""
+    for field in descriptor.fields:
+        if field.GetOptions().Extensions[options_pb2.personal]:
+            return True
+        inner = field.message_type
+        known = inner is None or inner.full_name in above or not inner.full_name.startswith("tradewind.")
+        if not known and _holds_personal(inner, (*above, descriptor.full_name)):
+            return True
+    return False
+
+
+def impersonal(message: Any) -> Any:
+    """The message without its personal fields: all that an event may carry."""
+    if not _holds_personal(message.DESCRIPTOR):
+        return message
+    for field, value in list(message.ListFields()):
+        if field.GetOptions().Extensions[options_pb2.personal]:
+            message.ClearField(field.name)
+        elif field.message_type is not None and field.message_type.full_name.startswith("tradewind."):
+            for item in value if field.is_repeated else [value]:
+                impersonal(item)
+    return message
+
+
+def insert(
+    event: Message, record: str, version: int, nth: int, call: Call, cause: str
+) -> tuple[str, list[Any]]:
+    """The outbox row of one event, as a statement and its parameters."""
+    source = call.event
+    if not cause:
+        cause = call.cause or (f"event:{source.event_id}" if source is not None else "")
+    return _INSERT, [
+        part_of(call.tenant), new_id(), call.tenant, record, version, nth, event.DESCRIPTOR.full_name,
+        impersonal(event).SerializeToString(deterministic=True), call.user, call.actor, cause,
+        telemetry.traceparent() or call.traceparent, call.now,
+    ]  # fmt: skip
+
+
+def feed_event(row: Any, epoch: str) -> feed_pb2.FeedEvent:
+    """A row of outbox_read as the event everyone else sees."""
+    part, event_id, tenant, record, version, kind, payload, actor, behalf, cause, trace, at, pos = row
+    occurred = Timestamp()
+    occurred.FromDatetime(at.astimezone(UTC))
+    message = feed_pb2.FeedEvent(
+        event_id=event_id, partition=part, position=pos, epoch=epoch, organization=tenant, type=kind,
+        record=record, record_version=version, actor=actor, on_behalf_of=behalf, cause=cause,
+        occur_time=occurred, traceparent=trace,
+    )  # fmt: skip
+    message.payload.type_url = "type.googleapis.com/" + kind
+    message.payload.value = bytes(payload)
+    return message
+
+
+class Outbox:
+    """Reads the numbered facts of one service."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def head(self, part: int) -> tuple[str, int, int]:
+        """(epoch, last position, last published position) of a partition."""
+        async with self.store.database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT epoch::text, pos, published FROM outbox_head WHERE part = %s", (part,), prepare=True
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise Refused("FIELD_INVALID", field="partition", problem=f"must be from 0 to {PARTS - 1}")
+        return row[0], row[1], row[2]
+
+    async def read(self, part: int, first: int, most: int) -> list[feed_pb2.FeedEvent]:
+        """Up to *most* facts from position *first* on."""
+        epoch, _, _ = await self.head(part)
+        async with self.store.database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT * FROM outbox_read(%s::smallint, %s, %s::integer)", (part, first, most), prepare=True
+            )
+            return [feed_event(row, epoch) for row in await cursor.fetchall()]
+
+
+class Relay:
+    """Numbers what was committed and publishes it, in order, one leader per partition at a time."""
+
+    def __init__(self, service: str, store: Store, bus: Bus | None) -> None:
+        self.service, self.store, self.bus = service, store, bus
+        self.outbox = Outbox(store)
+        self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
+        self.fresh = asyncio.Event()  # set when positions were given: feeds that wait wake up
+
+    async def run(self) -> None:
+        """Relay until cancelled; give the lease back at the end."""
+        try:
+            while True:
+                try:
+                    busy = await self.step()
+                except asyncio.CancelledError:
+                    raise
+                except Exception as problem:  # the server may be away for a while: try again, visibly
+                    log.warning("relay waits: %s", problem)
+                    busy = False
+                    await asyncio.sleep(0.5)
+                if not busy:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.store.woken.wait(), POLL_SECONDS)
+                    self.store.woken.clear()
+        finally:
+            await asyncio.shield(self._release())
+
+    async def _release(self) -> None:
+        try:
+            async with self.store.database.connection() as connection:
+                await connection.execute("SELECT outbox_release(%s)", (self.who,))
+        except Exception as problem:
+            log.info("the lease ends by itself: %s", problem)
+
+    async def step(self) -> bool:
+        """Number and publish once over all partitions; whether there may be more to do."""
+        busy = False
+        async with self.store.database.connection() as connection, connection.pipeline():
+            cursors = [
+                await connection.execute(
+                    "SELECT outbox_number(%s::smallint, %s, %s::double precision), published, pos"
+                    " FROM outbox_head WHERE part = %s",
+                    (part, self.who, float(LEASE_SECONDS), part), prepare=True,
+                )
+                for part in range(PARTS)
+            ]  # fmt: skip
+            counts = [await cursor.fetchone() for cursor in cursors]
+        for part, row in enumerate(counts):
+            assert row is not None
+            numbered, published, before = row
+            if numbered < 0:
+                continue
+            if numbered:
+                self.fresh.set()
+                self.fresh.clear()
+            busy = busy or numbered >= 1000
+            if self.bus is not None and published < before + numbered:
+                await self._publish(part, published)
+        return busy
+
+    async def _publish(self, part: int, published: int) -> None:
+        assert self.bus is not None
+        while events := await self.outbox.read(part, published + 1, 500):
+            done = await self.bus.publish(self.service, events)
+            if done > published:
+                async with self.store.database.connection() as connection:
+                    await connection.execute(
+                        "SELECT outbox_published(%s::smallint, %s, %s)", (part, self.who, done), prepare=True
+                    )
+            if done < events[-1].position:
+                return  # the broker is away or slow: the facts wait here, readers can still replay them
+            published = done

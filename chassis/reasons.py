@@ -1,0 +1,111 @@
+"""Refusals on the wire: google.rpc.Status with the reason, the facts, the field and a sentence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from tradewind.type.v1 import errors_pb2, options_pb2
+
+from chassis.kernel.refusals import Refused
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an errors.proto says of a reason."""
+
+    domain: str  # the service that refuses so, or "tradewind" for everyone's
+    code: int
+    en: str
+    zh: str
+
+
+class _Facts(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _read(enum: Any, domain: str) -> Iterator[tuple[str, Meaning]]:
+    for value in enum.values:
+        said = value.GetOptions().Extensions[options_pb2.refusal]
+        if value.number and not said.code:
+            raise TypeError(f"{enum.full_name}.{value.name} does not say what it means")
+        if value.number:
+            yield value.name, Meaning(domain, code_pb2.Code.Value(said.code), said.en, said.zh)
+
+
+class Reasons:
+    """Every reason a process may refuse with."""
+
+    def __init__(self, service: str = "") -> None:
+        self.known: dict[str, Meaning] = dict(_read(errors_pb2.Reason.DESCRIPTOR, "tradewind"))
+        if service:
+            module = importlib.import_module(f"tradewind.{service}.v1.errors_pb2")
+            self.known.update(_read(module.Reason.DESCRIPTOR, service))
+
+    def status(
+        self, refused: Refused, locale: str = "en", violations: Mapping[str, str] | None = None
+    ) -> status_pb2.Status:
+        """The refusal as a status; *violations* are further fields with what is wrong with each."""
+        if (wire := getattr(refused, "status", None)) is not None:
+            return wire  # another service said no: its words are passed on as they are
+        meaning = self.known.get(refused.reason)
+        if meaning is None:
+            raise LookupError(f"no errors.proto knows the reason {refused.reason}")
+        facts = _Facts(refused.facts)
+        sentence = {"en": meaning.en.format_map(facts), "zh": meaning.zh.format_map(facts)}
+        language = "zh" if locale.startswith("zh") else "en"
+        status = status_pb2.Status(code=meaning.code, message=sentence["en"])
+        details: list[Any] = [
+            error_details_pb2.ErrorInfo(reason=refused.reason, domain=meaning.domain, metadata=refused.facts),
+            error_details_pb2.LocalizedMessage(locale=language, message=sentence[language]),
+        ]
+        fields = dict(violations or {})
+        if "field" in refused.facts:
+            fields.setdefault(refused.facts["field"], sentence["en"])
+        if fields:
+            bad = error_details_pb2.BadRequest()
+            for field, description in fields.items():
+                bad.field_violations.add(field=field, description=description, reason=refused.reason)
+            details.append(bad)
+        if meaning.code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE):
+            details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=1)))
+        for detail in details:
+            packed = any_pb2.Any()
+            packed.Pack(detail)
+            status.details.append(packed)
+        return status
+
+
+def reason_of(problem: grpc.RpcError) -> tuple[str, dict[str, str]]:
+    """(reason, facts) of a refused call, as a caller reads them; ("", {}) when it carries none."""
+    status = status_of(problem)
+    for detail in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info.reason, dict(info.metadata)
+    return "", {}
+
+
+def status_of(problem: grpc.RpcError) -> status_pb2.Status | None:
+    """The google.rpc.Status a refused call carries, if any."""
+    for key, value in problem.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            return status_pb2.Status.FromString(value)
+    return None
+
+
+def from_wire(problem: grpc.RpcError, what: str) -> Refused:
+    """Another service's no as ours to pass on, or UNAVAILABLE when it could not be reached."""
+    status = status_of(problem)
+    if status is None:
+        return Refused("UNAVAILABLE", what=what)
+    reason, facts = reason_of(problem)
+    refused = Refused(reason or "UNAVAILABLE", **facts)
+    refused.status = status  # type: ignore[attr-defined]
+    return refused

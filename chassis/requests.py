@@ -1,0 +1,153 @@
+"""What a request must satisfy before its handler sees it: required fields, fields kept by the server,
+the validation rules of the contract, and update masks. All of it is read from the descriptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import protovalidate
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from chassis.kernel.refusals import Refused
+
+REQUIRED = field_behavior_pb2.REQUIRED
+OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
+IMMUTABLE = field_behavior_pb2.IMMUTABLE
+_SERVER = ("name", "etag")  # told by the path and the version, never by a body's wish
+
+
+@cache
+def behaviors(descriptor: Descriptor) -> Mapping[str, frozenset[int]]:
+    """field name → its google.api.field_behavior."""
+    return {
+        field.name: frozenset(field.GetOptions().Extensions[field_behavior_pb2.field_behavior])
+        for field in descriptor.fields
+    }
+
+
+def _is_list(field: FieldDescriptor) -> bool:
+    return bool(field.is_repeated)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def _absent(message: Message, field: FieldDescriptor) -> bool:
+    if _is_list(field):
+        return not getattr(message, field.name)
+    if field.message_type is not None or field.has_presence:
+        return not message.HasField(field.name)  # type: ignore[arg-type]
+    return not getattr(message, field.name)
+
+
+def _nested(message: Message, path: str) -> Iterable[tuple[Message, str]]:
+    """Our own messages inside this one, with their paths; google's types carry no such rules."""
+    for field, value in message.ListFields():
+        if field.message_type is None or _is_map(field):
+            continue
+        if not field.message_type.full_name.startswith("tradewind."):
+            continue
+        if _is_list(field):
+            for i, item in enumerate(value):
+                yield item, f"{path}{field.name}[{i}]."
+        else:
+            yield value, f"{path}{field.name}."
+
+
+def missing(message: Message, path: str = "") -> list[str]:
+    """The paths of REQUIRED fields that are absent, at every depth that is present."""
+    found = []
+    for name, said in behaviors(message.DESCRIPTOR).items():
+        if REQUIRED in said and _absent(message, message.DESCRIPTOR.fields_by_name[name]):
+            found.append(path + name)
+    for inner, at in _nested(message, path):
+        found += missing(inner, at)
+    return found
+
+
+def clear_computed(message: Message) -> None:
+    """Forget what only the server says inside nested values: a client may send back what it read."""
+    for inner, _ in _nested(message, ""):
+        for name, said in behaviors(inner.DESCRIPTOR).items():
+            if OUTPUT_ONLY in said:
+                inner.ClearField(name)  # type: ignore[arg-type]
+        clear_computed(inner)
+
+
+def violations(message: Message) -> dict[str, str]:
+    """field path → what the contract's rules find wrong with it."""
+    found: dict[str, str] = {}
+    for violation in protovalidate.collect_violations(message):
+        path = ""
+        elements = violation.proto.field.elements if violation.proto.field else ()
+        for element in elements:
+            path += ("." if path else "") + element.field_name
+            index = element.subscript
+            if index is not None and index.field == "index":
+                path += f"[{index.value}]"
+        found.setdefault(path, violation.proto.message or "is not valid")
+    return found
+
+
+def check(request: Message) -> None:
+    """Refuse a request that breaks the contract; the refusal lists every field that does."""
+    lacking = missing(request)
+    problems = dict.fromkeys(lacking, "is required") | {
+        path: text for path, text in violations(request).items() if path not in lacking
+    }
+    if "update_mask" in request.DESCRIPTOR.fields_by_name:
+        problems = {path: text for path, text in problems.items() if _is_written(request, path)}
+    if problems:
+        field, problem = next(iter(problems.items()))
+        refused = Refused("FIELD_INVALID", field=field, problem=problem)
+        refused.violations = problems  # type: ignore[attr-defined]
+        raise refused
+
+
+def _is_written(request: Any, path: str) -> bool:
+    """Whether an Update touches what lies at *path*: beside its mask, a resource may be incomplete."""
+    field, dot, inner = path.partition(".")
+    if not dot or field not in request.DESCRIPTOR.fields_by_name:
+        return True
+    named = list(request.update_mask.paths) or [f.name for f, _ in getattr(request, field).ListFields()]
+    return inner.partition(".")[0].partition("[")[0] in named
+
+
+def check_new(resource: Message, path: str) -> None:
+    """Refuse a resource to be created that claims what only the server says."""
+    for name, said in behaviors(resource.DESCRIPTOR).items():
+        claimed = OUTPUT_ONLY in said or name in _SERVER
+        if claimed and not _absent(resource, resource.DESCRIPTOR.fields_by_name[name]):
+            raise Refused("FIELD_NOT_WRITABLE", field=f"{path}.{name}")
+
+
+def masked(resource: Message, paths: Iterable[str], known: Callable[[str], Any]) -> list[str]:
+    """The fields an update_mask names, refusing unknown, immutable and server-kept ones.
+
+    An empty mask means every field that is present in the resource (AIP-134); "*" is refused, so that
+    a client that knows fewer fields than the server never empties the others.
+    """
+    said = behaviors(resource.DESCRIPTOR)
+    names = list(paths)
+    if not names:
+        names = [
+            field.name for field, _ in resource.ListFields()
+            if field.name not in _SERVER and not said[field.name] & {OUTPUT_ONLY, IMMUTABLE}
+        ]  # fmt: skip
+        if not names:
+            raise Refused("FIELD_INVALID", field="update_mask", problem="must name at least one field")
+    for name in names:
+        if name not in said:
+            raise Refused("FIELD_UNKNOWN", field=f"update_mask: {name}")
+        if name in _SERVER or said[name] & {OUTPUT_ONLY, IMMUTABLE}:
+            raise Refused("FIELD_NOT_WRITABLE", field=name)
+        if REQUIRED in said[name] and _absent(resource, resource.DESCRIPTOR.fields_by_name[name]):
+            raise Refused("FIELD_INVALID", field=name, problem="is required")
+        known(name)
+    return names

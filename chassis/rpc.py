@@ -1,0 +1,338 @@
+"""The gRPC side of a service: what every call passes before and after its handler.
+
+error boundary → deadline → principal → permission → validation → handler. Idempotency, dry runs and
+etags are handled in the transaction (see store); standard methods come from the contract (see standard).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import psycopg
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2, status_pb2
+from grpc_status import rpc_status
+from tradewind.type.v1 import options_pb2
+
+from chassis import requests, telemetry
+from chassis.call import Call
+from chassis.identity import Principal, Validator
+from chassis.kernel.refusals import Refused
+from chassis.reasons import Reasons
+from chassis.store import Replayed, Store, request_hash
+
+if TYPE_CHECKING:
+    from chassis.clients import Clients
+    from chassis.service import Runtime
+
+log = logging.getLogger(__name__)
+ATTEMPTS = 5
+_FINAL = {
+    code_pb2.INVALID_ARGUMENT,
+    code_pb2.FAILED_PRECONDITION,
+    code_pb2.ALREADY_EXISTS,
+    code_pb2.NOT_FOUND,
+}
+_RETRIED = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.LockNotAvailable,
+)
+Handler = Callable[[Any, Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the contract says of a method."""
+
+    path: str  # "/tradewind.opportunity.v1.OpportunityService/WinOpportunity"
+    permission: str
+    scoped: bool  # RECORDS: the caller's scope for the permission limits what is reached
+    effects: bool
+    streams: bool
+    has_request_id: bool
+    request: type[Message]
+    response: type[Message]
+
+
+def policy_of(method: MethodDescriptor) -> Policy:
+    """Read a method's policy; one that says no permission, scope or route stops the process."""
+    options = method.GetOptions()
+    access = options.Extensions[options_pb2.access]
+    if not access.permission or not access.scope:
+        raise SystemExit(
+            f"{method.full_name} declares no (tradewind.type.v1.access) with permission and scope"
+        )
+    if not options.HasExtension(annotations_pb2.http):
+        raise SystemExit(f"{method.full_name} declares no (google.api.http)")
+    effects = options.idempotency_level != descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+    service, _, name = method.full_name.rpartition(".")
+    return Policy(
+        path=f"/{service}/{name}", permission=access.permission,
+        scoped=access.scope == options_pb2.RECORDS, effects=effects, streams=method.server_streaming,
+        has_request_id="request_id" in method.input_type.fields_by_name,
+        request=GetMessageClass(method.input_type), response=GetMessageClass(method.output_type),
+    )  # fmt: skip
+
+
+class Rpc:
+    """The methods of one proto service. Standard ones need no code; verbs are methods of the same name.
+
+    `service` is the full name of the proto service, `shape` shows its noun.
+    """
+
+    service: str
+    shape: Any = None
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.store: Any = runtime.store
+
+    async def admit(self, tx: Any, record: Any, before: Any) -> Any:
+        """The record to keep on Create (*before* is None) and Update: check references, fill in."""
+        return record
+
+    async def dismiss(self, tx: Any, record: Any) -> None:
+        """Refuse the Delete of a record that is still needed."""
+
+    def handlers(self) -> dict[str, tuple[Policy, Handler]]:
+        """method path → (policy, handler); a method nobody implements stops the process."""
+        from chassis.standard import standard_method
+
+        descriptor = descriptor_pool.Default().FindServiceByName(self.service)
+        found = {}
+        for method in descriptor.methods:
+            policy = policy_of(method)
+            handler = getattr(self, method.name, None) or standard_method(self, method, policy)
+            if handler is None:
+                raise SystemExit(f"{method.full_name} has no handler in {type(self).__qualname__}")
+            found[policy.path] = (policy, handler)
+        return found
+
+
+class Server:
+    """Carries out calls: one composed path for every method."""
+
+    def __init__(self, service: str, store: Store, validator: Validator, clients: Clients | None) -> None:
+        self.service, self.store, self.validator, self.clients = service, store, validator, clients
+        self.reasons = Reasons(service)
+
+    def generic_handler(self, methods: dict[str, tuple[Policy, Handler]]) -> grpc.GenericRpcHandler:
+        """What grpc.aio asks for the handler of a path."""
+        table = {
+            path: (
+                grpc.unary_stream_rpc_method_handler(
+                    self._streaming(policy, handler), policy.request.FromString, _serialize)
+                if policy.streams
+                else grpc.unary_unary_rpc_method_handler(
+                    self._unary(policy, handler), policy.request.FromString, _serialize)
+            )
+            for path, (policy, handler) in methods.items()
+        }  # fmt: skip
+
+        class Table(grpc.GenericRpcHandler):
+            def service(self, details: Any) -> Any:
+                return table.get(details.method)
+
+        return Table()
+
+    def _unary(self, policy: Policy, handler: Handler) -> Any:
+        async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> Message | bytes | None:
+            started, status, answer = time.perf_counter(), None, None
+            metadata = _metadata(context)
+            with telemetry.entry(policy.path[1:], metadata.get("traceparent", "")):
+                try:
+                    call = self._admit(policy, request, context, metadata)
+                    answer = await self._carry_out(policy, handler, request, call)
+                except Replayed as replayed:
+                    if replayed.refused:
+                        status = status_pb2.Status.FromString(replayed.response)
+                    else:
+                        answer = replayed.response
+                except Exception as problem:
+                    status = self._status(problem, metadata)
+                except asyncio.CancelledError:
+                    if context.cancelled() or context.done():
+                        raise
+                    # A handler that cancels itself would leave its caller waiting for ever.
+                    status = self._status(RuntimeError("the handler was cancelled"), metadata)
+            code = "OK" if status is None else code_pb2.Code.Name(status.code)
+            telemetry.METRICS.observe(
+                "tradewind_rpc_seconds", time.perf_counter() - started, method=policy.path[1:], code=code
+            )
+            if status is not None:
+                await context.abort_with_status(rpc_status.to_status(status))
+            return answer
+
+        return carry_out
+
+    def _streaming(self, policy: Policy, handler: Any) -> Any:
+        async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            metadata, status = _metadata(context), None
+            try:
+                call = self._admit(policy, request, context, metadata, deadline=False)
+                async for item in handler(request, call):
+                    yield item
+            except Exception as problem:
+                status = self._status(problem, metadata)
+            if status is not None:
+                await context.abort_with_status(rpc_status.to_status(status))
+
+        return carry_out
+
+    def _admit(
+        self, policy: Policy, request: Message, context: Any, metadata: dict[str, str], deadline: bool = True
+    ) -> Call:
+        """The call, once its deadline, principal, permission and request are in order."""
+        remaining = context.time_remaining()
+        if remaining is None and deadline:
+            raise Refused("DEADLINE_REQUIRED")
+        call = self._call(policy, metadata)
+        call.deadline = time.monotonic() + remaining if remaining is not None else 0.0
+        call.request = request
+        requests.check(request)
+        if policy.has_request_id:
+            call.request_id = request.request_id  # type: ignore[attr-defined]
+            if call.request_id:
+                call.request_hash = request_hash(request)
+        call.validate_only = bool(getattr(request, "validate_only", False))
+        return call
+
+    def _call(self, policy: Policy, metadata: dict[str, str]) -> Call:
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        locale = metadata.get("accept-language", "")[:16]
+        trace = metadata.get("traceparent", "")
+        if policy.permission == "public" and not token:
+            return Call(tenant="", user="", method=policy.path, permission="public", scope="own",
+                        locale=locale or "en", clients=self.clients, traceparent=trace)  # fmt: skip
+        if scheme.lower() != "bearer" or not token:
+            raise Refused("UNAUTHENTICATED", problem="the call carries no bearer token")
+        who = self.validator.verify(token)
+        return Call(
+            tenant=who.tenant, user=who.user, method=policy.path, permission=policy.permission,
+            scope=scope_for(policy, who), permissions=who.permissions, roles=who.roles, team=who.team,
+            teams=who.teams, locale=locale or who.locale, actor=who.actor, clients=self.clients, traceparent=trace,
+        )  # fmt: skip
+
+    async def _carry_out(self, policy: Policy, handler: Handler, request: Message, call: Call) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                async with asyncio.timeout(max(0.001, call.remaining())):
+                    return await handler(request, call)
+            except TimeoutError:
+                raise Refused("DEADLINE_EXCEEDED") from None
+            except psycopg.errors.UniqueViolation as problem:
+                if problem.diag.constraint_name != "answers_pkey":
+                    raise
+                # The same request was carried out while this one was under way: its answer stands.
+                await self._replay(call)
+            except _RETRIED:
+                if attempt + 1 == ATTEMPTS or call.remaining() < 0.3:
+                    raise
+                await asyncio.sleep(random.uniform(0.01, 0.2))
+            except Refused as refused:
+                await self._keep_refusal(policy, refused, call)
+                raise
+        raise Refused("CONFLICT")
+
+    async def _replay(self, call: Call) -> None:
+        async with self.store.begin(call) as tx:
+            await tx._check_answer()
+        raise Refused("CONFLICT")
+
+    async def _keep_refusal(self, policy: Policy, refused: Refused, call: Call) -> None:
+        """A final no is kept like a yes: asked again under the same request_id, it is said again."""
+        if (
+            not call.request_id
+            or call.validate_only
+            or refused.reason == "REQUEST_ID_REUSED"
+            or not call.tenant
+        ):
+            return
+        status = self.reasons.status(refused, call.locale)
+        if not policy.effects or status.code not in _FINAL:
+            return
+        async with self.store.begin(replaced(call)) as tx:
+            tx.writes.raw(
+                "INSERT INTO answers (tenant_id, principal, method, request_id, request_hash, refused, response)"
+                " VALUES (%s, %s, %s, %s, %s, true, %s) ON CONFLICT DO NOTHING RETURNING 1",
+                [call.tenant, call.user, call.method, call.request_id, call.request_hash,
+                 status.SerializeToString()],
+            )  # fmt: skip
+
+    def _status(self, problem: BaseException, metadata: dict[str, str]) -> status_pb2.Status:
+        locale = metadata.get("accept-language", "en")
+        refused = problem if isinstance(problem, Refused) else refusal_of(problem)
+        if refused is None:
+            trace = telemetry.trace_id()
+            log.exception("a defect", exc_info=problem, extra={"facts": {"trace_id": trace}})
+            refused = Refused("INTERNAL", trace=trace)
+        try:
+            return self.reasons.status(refused, locale, getattr(refused, "violations", None))
+        except LookupError:
+            log.exception("a reason nobody declared: %s", refused.reason)
+            return self.reasons.status(Refused("INTERNAL", trace=telemetry.trace_id()), locale)
+
+
+def replaced(call: Call) -> Call:
+    """The same call without its request_id, for a transaction beside it."""
+    import copy
+
+    other = copy.copy(call)
+    other.request_id = ""
+    return other
+
+
+def scope_for(policy: Policy, who: Principal) -> str:
+    """The scope in which this caller may use the method, or PERMISSION_DENIED."""
+    permission = policy.permission
+    if who.user.startswith("services/"):
+        return "all"
+    if permission in ("public", "signed-in"):
+        return "all" if not policy.scoped else "own"
+    scope = who.permissions.get(permission)
+    if permission == "service" or scope is None:
+        raise Refused("PERMISSION_DENIED", permission=permission)
+    return scope if policy.scoped else "all"
+
+
+def refusal_of(problem: BaseException) -> Refused | None:
+    """What a database's or a peer's error means to the caller; None for a defect of ours."""
+    if isinstance(problem, psycopg.Error):
+        if problem.sqlstate == "TW001":
+            reason, _, name = str(problem.diag.message_primary).partition(" ")
+            return Refused(reason, name=name)
+        if isinstance(problem, psycopg.errors.UniqueViolation):
+            constraint = problem.diag.constraint_name or ""
+            return Refused("ALREADY_EXISTS", field=re.sub(r"^.*_unique_", "", constraint))
+        if isinstance(problem, psycopg.errors.QueryCanceled):
+            return Refused("DEADLINE_EXCEEDED")
+        if isinstance(problem, (*_RETRIED, psycopg.errors.PipelineAborted)):
+            return Refused("CONFLICT")
+        if isinstance(problem, (psycopg.errors.NumericValueOutOfRange, psycopg.errors.DataError)):
+            return Refused("FIELD_INVALID", field="request", problem="holds a value the platform cannot keep")
+        if isinstance(problem, psycopg.OperationalError):
+            return Refused("UNAVAILABLE", what="the database")
+    if isinstance(problem, TimeoutError):
+        return Refused("DEADLINE_EXCEEDED")
+    return None
+
+
+def _metadata(context: grpc.aio.ServicerContext) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _serialize(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()

@@ -1,0 +1,221 @@
+"""Work that spans services: steps that each happen once, and are undone in reverse when one is refused.
+
+A saga is a row in the database of the service that owns it. Each step derives its request id from the
+saga, so that a step repeated after a crash is the same request. A transient failure is tried again
+(0.2 → 30 s); a refusal compensates; after 24 hours it is STUCK and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from google.rpc import code_pb2
+
+from chassis.call import Call, derived_id
+from chassis.kernel.refusals import Refused
+from chassis.reasons import Reasons
+from chassis.store import Store, Tx
+
+if TYPE_CHECKING:
+    from chassis.clients import Clients
+
+log = logging.getLogger(__name__)
+PATIENCE = timedelta(hours=24)
+_TRANSIENT = {code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.ABORTED, code_pb2.RESOURCE_EXHAUSTED}
+Local = Callable[[Tx, dict[str, Any]], Awaitable[None]]
+Remote = Callable[[Call, dict[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `do`/`undo` in a transaction here, or `ask`/`unask` at another service.
+
+    Each gets the saga's data and may add to it. Remote steps find their derived request id in
+    `call.request_id`. A step without an undo needs none.
+    """
+
+    name: str
+    do: Local | None = None
+    undo: Local | None = None
+    ask: Remote | None = None
+    unask: Remote | None = None
+
+
+@dataclass(frozen=True)
+class Saga:
+    """A kind of saga: its steps in order, and what to do once everything is undone (with the refusal)."""
+
+    type: str
+    steps: tuple[Step, ...]
+    undone: Callable[[Tx, dict[str, Any], Refused], Awaitable[None]] | None = None
+
+
+@dataclass
+class Progress:
+    """How far one saga got."""
+
+    id: str
+    type: str
+    record: str
+    version: int
+    step: int
+    state: str
+    attempts: int
+    data: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def start(tx: Tx, saga: Saga, record: str, data: dict[str, Any]) -> str:
+    """Begin a saga with this transaction; its id derives from the record and its data's `key`, if any."""
+    saga_id = derived_id("saga", saga.type, record, str(data.get("key", "")))
+    call = tx.call
+    known = {"actor": call.actor or call.user, "locale": call.locale, "traceparent": call.traceparent}
+    tx.writes.raw(
+        "INSERT INTO sagas (tenant_id, id, type, record, version, step, state, attempts, next_at, deadline_at,"
+        " data, history) VALUES (%s, %s, %s, %s, 1, 0, 'RUNNING', 0, clock_timestamp(), %s, %s, '[]')"
+        " RETURNING 1",
+        [call.tenant, saga_id, saga.type, record, call.now + PATIENCE, json.dumps(data | {"_call": known})],
+    )  # fmt: skip
+    return saga_id
+
+
+class Sagas:
+    """Carries out the sagas of one service."""
+
+    def __init__(
+        self, service: str, store: Store, kinds: tuple[Saga, ...], clients: Clients | None, reasons: Reasons
+    ) -> None:
+        self.service, self.store, self.clients, self.reasons = service, store, clients, reasons
+        self.kinds = {kind.type: kind for kind in kinds}
+        self._running: set[str] = set()
+
+    async def run(self) -> None:
+        """Look for due sagas until cancelled."""
+        while True:
+            try:
+                async with self.store.database.connection() as connection:
+                    cursor = await connection.execute("SELECT tenant_id, id FROM sagas_due(50)", prepare=True)
+                    due = await cursor.fetchall()
+                await asyncio.gather(*(self.advance(tenant, saga_id) for tenant, saga_id in due))
+            except Exception as problem:
+                log.warning("sagas wait: %s", problem)
+                due = []
+            await asyncio.sleep(0.02 if due else 0.2)
+
+    async def advance(self, tenant: str, saga_id: str) -> str:
+        """Take one saga as far as it goes now; its state then. Safe to call from several processes."""
+        if saga_id in self._running:
+            return "RUNNING"
+        self._running.add(saga_id)
+        try:
+            while True:
+                progress = await self._load(tenant, saga_id)
+                if progress is None or progress.state not in ("RUNNING", "COMPENSATING"):
+                    return progress.state if progress else "GONE"
+                if not await self._one(tenant, progress):
+                    return progress.state
+        finally:
+            self._running.discard(saga_id)
+
+    def _call(self, tenant: str, progress: Progress, step: str) -> Call:
+        known = progress.data.get("_call", {})
+        actor = known.get("actor", "")
+        return Call(
+            tenant=tenant, user=f"services/{self.service}", actor=actor if actor.startswith("users/") else "",
+            locale=known.get("locale", "en"), cause=f"saga:{progress.id}", clients=self.clients,
+            traceparent=known.get("traceparent", ""), deadline=time.monotonic() + 10,
+            request_id=derived_id("step", progress.id, step),
+        )  # fmt: skip
+
+    async def _load(self, tenant: str, saga_id: str) -> Progress | None:
+        call = Call(tenant=tenant, user=f"services/{self.service}")
+        async with self.store.begin(call) as tx:
+            rows = await tx.rows(
+                "SELECT id, type, record, version, step, state, attempts, data, history FROM sagas"
+                " WHERE tenant_id = %s AND id = %s", [tenant, saga_id],
+            )  # fmt: skip
+        return Progress(**rows[0]) if rows else None
+
+    async def _one(self, tenant: str, at: Progress) -> bool:
+        """One step forward or back; False when it has to wait."""
+        kind = self.kinds[at.type]
+        back = at.state == "COMPENSATING"
+        if back and at.step < 0:
+            return await self._end(tenant, at, kind)
+        step = kind.steps[at.step]
+        call = self._call(tenant, at, f"{'un' if back else ''}{step.name}")
+        remote = step.unask if back else step.ask
+        try:
+            if remote is not None:
+                await remote(call, at.data)
+            call.request_id = ""
+            async with self.store.begin(call) as tx:
+                local = step.undo if back else step.do
+                if local is not None:
+                    await local(tx, at.data)
+                last = not back and at.step + 1 == len(kind.steps)
+                self._save(tx, at, step=at.step + (-1 if back else 1), state="DONE" if last else at.state,
+                           said=f"{'undid' if back else 'did'} {step.name}")  # fmt: skip
+            return not last
+        except Refused as refused:
+            code = self.reasons.status(refused).code
+            if code in _TRANSIENT:
+                return await self._wait(tenant, at, str(refused))
+            if back:
+                return await self._wait(tenant, at, str(refused))
+            return await self._turn(tenant, at, refused)
+        except Exception as problem:
+            log.warning("saga %s step %s: %s", at.id, step.name, problem, exc_info=problem)
+            return await self._wait(tenant, at, f"{type(problem).__name__}: {problem}")
+
+    async def _turn(self, tenant: str, at: Progress, refused: Refused) -> bool:
+        """From here on backwards: undo what was done, the last step first."""
+        at.data["_refused"] = {"reason": refused.reason, "facts": refused.facts}
+        async with self.store.begin(self._plain(tenant, at)) as tx:
+            self._save(tx, at, step=at.step - 1, state="COMPENSATING", said=f"refused: {refused.reason}")
+        return True
+
+    async def _end(self, tenant: str, at: Progress, kind: Saga) -> bool:
+        said = at.data.get("_refused", {})
+        refused = Refused(said.get("reason", "CONFLICT"), **said.get("facts", {}))
+        async with self.store.begin(self._plain(tenant, at)) as tx:
+            if kind.undone is not None:
+                await kind.undone(tx, at.data, refused)
+            self._save(tx, at, step=-1, state="COMPENSATED", said="everything is undone")
+        return False
+
+    async def _wait(self, tenant: str, at: Progress, problem: str) -> bool:
+        seconds = min(30.0, 0.2 * 2 ** min(at.attempts, 8))
+        async with self.store.begin(self._plain(tenant, at)) as tx:
+            rows = await tx.rows("SELECT deadline_at < clock_timestamp() AS late FROM sagas"
+                                 " WHERE tenant_id = %s AND id = %s", [tenant, at.id])  # fmt: skip
+            state = "STUCK" if rows and rows[0]["late"] else at.state
+            if state == "STUCK":
+                log.error("saga %s of %s is stuck: %s", at.id, at.record, problem)
+            self._save(tx, at, step=at.step, state=state, said=problem, wait=seconds)
+        return False
+
+    def _plain(self, tenant: str, at: Progress) -> Call:
+        call = self._call(tenant, at, "")
+        call.request_id = ""
+        return call
+
+    @staticmethod
+    def _save(tx: Tx, at: Progress, *, step: int, state: str, said: str, wait: float = 0.0) -> None:
+        """Compare-and-set on the saga's version: of two processes at the same step, one rolls back."""
+        at.history.append({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "said": said[:500]})
+        attempts = at.attempts + 1 if wait else 0
+        tx.writes.raw(
+            "UPDATE sagas SET version = version + 1, step = %s, state = %s, attempts = %s, data = %s, history = %s,"
+            " next_at = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1",
+            [step, state, attempts, json.dumps(at.data), json.dumps(at.history[-100:]), float(wait),
+             tx.call.tenant, at.id, at.version], "CONFLICT",
+        )  # fmt: skip

@@ -1,0 +1,122 @@
+"""The tables and functions every service has, as the first migration of each installs them.
+
+What a release has shipped is never edited here: a later change is a new text and a migration per service.
+The sequencer and the lists of due work look across organizations, which the service's own role may not:
+they are functions that run as the owner of the tables, with a fixed search_path, and answer names and
+positions to the process itself.
+"""
+
+TABLES_1 = ("answers", "outbox", "outbox_head", "event_cursor", "parked_events", "number_series",
+            "tenants", "sagas", "jobs")  # fmt: skip
+
+SCHEMA_1 = """
+-- What was answered to which request_id: asked again, answered the same.
+CREATE TABLE answers (
+  tenant_id uuid NOT NULL, principal text NOT NULL, method text NOT NULL, request_id text NOT NULL,
+  request_hash bytea NOT NULL, refused boolean NOT NULL, response bytea NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (tenant_id, principal, method, request_id));
+CREATE INDEX answers_by_age ON answers (created_at);
+
+-- Facts, written with the change that made them; the sequencer fills pos and hash after the commit.
+CREATE TABLE outbox (
+  id bigint GENERATED ALWAYS AS IDENTITY, part smallint NOT NULL, event_id uuid NOT NULL,
+  tenant_id uuid NOT NULL, record text NOT NULL, record_version bigint NOT NULL, nth smallint NOT NULL,
+  type text NOT NULL, payload bytea NOT NULL,
+  actor text NOT NULL, on_behalf_of text NOT NULL, cause text NOT NULL, traceparent text NOT NULL,
+  occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  pos bigint, hash bytea,
+  PRIMARY KEY (tenant_id, record, record_version, nth));
+CREATE UNIQUE INDEX outbox_by_pos ON outbox (part, pos) WHERE pos IS NOT NULL;
+CREATE INDEX outbox_pending ON outbox (part, id) WHERE pos IS NULL;
+CREATE TABLE outbox_head (
+  part smallint PRIMARY KEY, epoch uuid NOT NULL, pos bigint NOT NULL DEFAULT 0,
+  published bigint NOT NULL DEFAULT 0, hash bytea NOT NULL, owner text, lease_until timestamptz);
+INSERT INTO outbox_head (part, epoch, hash)
+  SELECT p, gen_random_uuid(), ''::bytea FROM generate_series(0, 3) p;
+
+-- How far this service got with each other one.
+CREATE TABLE event_cursor (
+  source text, part smallint, epoch uuid NOT NULL, pos bigint NOT NULL, PRIMARY KEY (source, part));
+CREATE TABLE parked_events (
+  tenant_id uuid NOT NULL, source text NOT NULL, part smallint NOT NULL, pos bigint NOT NULL,
+  record text NOT NULL, event bytea NOT NULL, problem text NOT NULL,
+  parked_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (tenant_id, source, part, pos));
+
+CREATE TABLE number_series (
+  tenant_id uuid NOT NULL, series text NOT NULL, last bigint NOT NULL, PRIMARY KEY (tenant_id, series));
+CREATE TABLE tenants (id uuid PRIMARY KEY);
+
+CREATE TABLE sagas (
+  tenant_id uuid NOT NULL, id text NOT NULL, type text NOT NULL, record text NOT NULL, version bigint NOT NULL,
+  step integer NOT NULL, state text NOT NULL, attempts integer NOT NULL, next_at timestamptz NOT NULL,
+  deadline_at timestamptz NOT NULL, data jsonb NOT NULL, history jsonb NOT NULL, PRIMARY KEY (tenant_id, id));
+CREATE INDEX sagas_by_due ON sagas (next_at) WHERE state IN ('RUNNING', 'COMPENSATING');
+CREATE INDEX sagas_by_record ON sagas (tenant_id, record);
+
+CREATE TABLE jobs (
+  name text PRIMARY KEY, owner text, lease_until timestamptz,
+  next_at timestamptz NOT NULL DEFAULT clock_timestamp());
+
+CREATE FUNCTION guard(ok boolean, what text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT ok THEN RAISE EXCEPTION USING ERRCODE = 'TW001', MESSAGE = what; END IF;
+  RETURN true;
+END $$;
+
+CREATE FUNCTION outbox_number(p smallint, who text, lease double precision) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE head public.outbox_head%ROWTYPE; r record; n bigint := 0; h bytea;
+BEGIN
+  SELECT * INTO head FROM public.outbox_head WHERE part = p FOR UPDATE;
+  IF head.owner IS DISTINCT FROM who AND head.lease_until > clock_timestamp() THEN RETURN -1; END IF;
+  h := head.hash;
+  FOR r IN SELECT id, event_id, tenant_id, record, record_version, type, payload, actor, cause
+           FROM public.outbox WHERE part = p AND pos IS NULL ORDER BY id LIMIT 1000 LOOP
+    n := n + 1;
+    h := sha256(h || uuid_send(r.event_id) || uuid_send(r.tenant_id)
+         || convert_to(concat_ws(' ', r.record, r.record_version, r.type, r.actor, r.cause), 'UTF8')
+         || r.payload);
+    UPDATE public.outbox SET pos = head.pos + n, hash = h WHERE id = r.id AND part = p AND pos IS NULL;
+  END LOOP;
+  UPDATE public.outbox_head SET pos = head.pos + n, hash = h, owner = who,
+         lease_until = clock_timestamp() + make_interval(secs => lease) WHERE part = p;
+  RETURN n;
+END $$;
+
+CREATE FUNCTION outbox_published(p smallint, who text, upto bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  UPDATE public.outbox_head SET published = greatest(published, upto) WHERE part = p AND owner = who;
+$$;
+
+CREATE FUNCTION outbox_release(who text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  UPDATE public.outbox_head SET owner = NULL, lease_until = NULL WHERE owner = who;
+$$;
+
+CREATE FUNCTION outbox_read(p smallint, first bigint, most integer)
+RETURNS TABLE (part smallint, event_id text, tenant_id text, record text, record_version bigint,
+  type text, payload bytea, actor text, on_behalf_of text, cause text, traceparent text,
+  occurred_at timestamptz, pos bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  SELECT part, event_id::text, tenant_id::text, record, record_version, type, payload, actor,
+    on_behalf_of, cause, traceparent, occurred_at, pos FROM public.outbox
+  WHERE part = p AND pos >= first ORDER BY pos LIMIT most;
+$$;
+
+CREATE FUNCTION sagas_due(most integer) RETURNS TABLE (tenant_id text, id text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  SELECT s.tenant_id::text, s.id FROM public.sagas s
+  WHERE s.state IN ('RUNNING', 'COMPENSATING') AND s.next_at <= clock_timestamp()
+  ORDER BY s.next_at LIMIT most;
+$$;
+CREATE FUNCTION parked() RETURNS TABLE (organization text, record text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  SELECT p.tenant_id::text, p.record FROM public.parked_events p;
+$$;
+CREATE FUNCTION forget_answers(older interval) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  WITH gone AS (DELETE FROM public.answers WHERE created_at < clock_timestamp() - older RETURNING 1)
+  SELECT count(*) FROM gone;
+$$;
+"""

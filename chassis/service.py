@@ -1,0 +1,211 @@
+"""A service process: wires store, rpcs, reactions, jobs and sagas together, and runs them on one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+# Measured: a third less CPU per call than with the event engine (set before grpc is imported).
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener,-event_engine_client")
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from chassis import telemetry
+from chassis.bus import Bus
+from chassis.clients import Clients
+from chassis.database import Database
+from chassis.events import Consumer
+from chassis.feed import feed_of
+from chassis.identity import Signer, Validator
+from chassis.jobs import Jobs
+from chassis.laws import Law
+from chassis.listing import Tokens
+from chassis.outbox import Relay
+from chassis.reasons import Reasons
+from chassis.rpc import Rpc, Server
+from chassis.sagas import Saga, Sagas
+from chassis.settings import Settings
+from chassis.store import Store
+
+log = logging.getLogger(__name__)
+SERVER_OPTIONS = [
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.max_metadata_size", 16_384),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.so_reuseport", 0),
+]
+CONCURRENT = 500  # calls at once; more are told RESOURCE_EXHAUSTED
+GRACE_SECONDS = 15
+
+
+class Runtime:
+    """What the parts of a running service share."""
+
+    def __init__(self, service: Service, settings: Settings, bus: Bus | None) -> None:
+        self.service, self.settings, self.bus = service, settings, bus
+        self.store = service.store(Database(settings.database_url, settings.pool))
+        self.signer = Signer.load(settings.keys, service.key or service.name)
+        self.validator = Validator.load(settings.keys)
+        self.tokens = Tokens(self.signer.secret("page tokens"))
+        self.clients = Clients(service.name, self.signer, dict(settings.peers))
+        self.reasons = Reasons(service.name)
+        self.relay = Relay(service.name, self.store, bus)
+        self.consumer = Consumer(service.name, self.store, service.reactions, self.clients)
+        self.jobs = Jobs(service.name, self.store, service.jobs, self.clients)
+        self.sagas = Sagas(service.name, self.store, service.sagas, self.clients, self.reasons)
+        self.rpcs = [rpc(self) for rpc in (*service.rpcs, feed_of(service.name))]
+        self.server = Server(service.name, self.store, self.validator, self.clients)
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self.clients.close()
+        if self.bus is not None:
+            await self.bus.close()
+        await self.store.database.close()
+
+
+@dataclass(frozen=True)
+class Service:
+    """The wiring of one service."""
+
+    name: str
+    store: type[Store]
+    rpcs: Sequence[type[Rpc]]
+    reactions: ModuleType | None = None
+    jobs: ModuleType | None = None
+    sagas: tuple[Saga, ...] = ()
+    checks: Sequence[Law] = ()
+    seed: Any = None
+    key: str = ""  # whose signing key it uses, when not its own name
+    package: str = field(default="")
+
+    @property
+    def module(self) -> str:
+        """The package its migrations lie in."""
+        return self.package or f"services.{self.name}"
+
+    @asynccontextmanager
+    async def running(
+        self, settings: Settings, *, address: str = "", background: bool = True
+    ) -> AsyncIterator[tuple[Runtime, int]]:
+        """The service at work, and the port it listens on; *background* off leaves relay, consumers,
+        jobs and sagas to the caller."""
+        bus = Bus(settings.nats_url) if settings.nats_url and background else None
+        runtime = Runtime(self, settings, bus)
+        methods = {path: found for rpc in runtime.rpcs for path, found in rpc.handlers().items()}
+        server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CONCURRENT)
+        server.add_generic_rpc_handlers((runtime.server.generic_handler(methods),))
+        checker = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+        names = [rpc.service for rpc in runtime.rpcs]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        port = server.add_insecure_port(address or settings.listen)
+        tasks: list[asyncio.Task[None]] = []
+        if background:
+            tasks = [asyncio.create_task(part) for part in self._background(runtime)]
+        await server.start()
+        for name in ("", *names):
+            await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            yield runtime, port
+        finally:
+            await checker.enter_graceful_shutdown()
+            await server.stop(GRACE_SECONDS)
+            runtime.consumer.stopping = True
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await runtime.close()
+
+    def _background(self, runtime: Runtime) -> list[Any]:
+        return [
+            _connected(runtime),
+            runtime.relay.run(),
+            _forever(runtime.consumer, runtime.bus),
+            runtime.jobs.run(),
+            runtime.sagas.run(),
+        ]
+
+    def main(self) -> None:
+        """Run as a process until SIGTERM or SIGINT; exit 0 when everything under way is finished."""
+        settings = Settings.from_env(self.name).require("database_url")
+        run(self._serve(settings))
+
+    async def _serve(self, settings: Settings) -> None:
+        telemetry.start_logging(self.name, settings.log_level)
+        telemetry.start_tracing(self.name, settings.traces, settings.trace_ratio)
+        async with self.running(settings) as (_, port), metrics_server(settings):
+            log.info("%s listens on port %d", self.name, port)
+            await until_told()
+            log.info("%s finishes what is under way", self.name)
+        telemetry.stop_tracing()
+
+
+async def _connected(runtime: Runtime) -> None:
+    """Connect to the broker in the background: the service works without it."""
+    while runtime.bus is not None:
+        try:
+            await runtime.bus.connect()
+            return
+        except Exception as problem:
+            log.warning("the broker is not there: %s", problem)
+            await asyncio.sleep(0.5)
+
+
+async def _forever(consumer: Consumer, bus: Bus | None) -> None:
+    while bus is not None and bus.js is None:
+        await asyncio.sleep(0.05)
+    await consumer.run(bus)
+
+
+async def until_told() -> None:
+    """Until SIGTERM or SIGINT."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()
+
+
+def run(main: Any) -> None:
+    """Run a coroutine on uvloop to its end."""
+    import uvloop
+
+    uvloop.run(main)
+
+
+@asynccontextmanager
+async def metrics_server(settings: Settings) -> AsyncIterator[None]:
+    """`/metrics` for Prometheus, where the settings name an address."""
+    if not settings.metrics_listen:
+        yield
+        return
+    host, _, port = settings.metrics_listen.rpartition(":")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            body = telemetry.METRICS.text().encode()
+            head = (
+                f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}"
+            )
+            writer.write(head.encode() + b"\r\nConnection: close\r\n\r\n" + body)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, host.strip("[]"), int(port))
+    try:
+        yield
+    finally:
+        server.close()

@@ -1,0 +1,238 @@
+"""Records as messages and back, matched by field name and compiled when the process starts.
+
+`show = Shape(Opportunity, opportunity_pb2.Opportunity)`; `show(record)` is the message. A message field
+that the record has neither as a field nor as a property stops the process, so nothing drifts apart.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from google.api import resource_pb2
+from google.protobuf import timestamp_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.type import date_pb2, decimal_pb2, money_pb2
+
+from chassis.columns import hints_of, unwrap
+from chassis.kernel.record import Record
+from chassis.kernel.refusals import Refused, invalid
+from chassis.kernel.values import SCALE, Money, Percent, Quantity, parse_scaled
+
+R = TypeVar("R")
+M = TypeVar("M", bound=Message)
+
+
+def money_message(value: Money) -> money_pb2.Money:
+    """google.type.Money of a kernel Money; units and nanos share their sign."""
+    sign = -1 if value.amount < 0 else 1
+    units, rest = divmod(abs(value.amount), SCALE)
+    return money_pb2.Money(currency_code=value.currency, units=sign * units, nanos=sign * rest * 100_000)
+
+
+def read_money(message: money_pb2.Money, path: str = "amount") -> Money:
+    """A kernel Money; refuses more than four decimals, mixed signs and a code that is no ISO 4217 shape."""
+    code = message.currency_code
+    if not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+        raise invalid(f"{path}.currency_code", "must be three capital letters such as CNY")
+    if abs(message.nanos) > 999_999_999 or message.nanos * message.units < 0:
+        raise invalid(f"{path}.nanos", "must be below a whole unit and have the sign of units")
+    if message.nanos % 100_000:
+        raise invalid(f"{path}.nanos", "must have at most four decimal places")
+    if abs(message.units) > 900_000_000_000_000:
+        raise invalid(f"{path}.units", "is too large")
+    return Money(message.units * SCALE + message.nanos // 100_000 if message.nanos >= 0
+                 else message.units * SCALE - (-message.nanos // 100_000), code)  # fmt: skip
+
+
+def read_decimal(message: decimal_pb2.Decimal, path: str) -> int:
+    """Ten-thousandths of a google.type.Decimal."""
+    try:
+        return parse_scaled(message.value or "0")
+    except ValueError as problem:
+        raise invalid(path, str(problem)) from None
+
+
+def read_date(message: date_pb2.Date, path: str) -> date:
+    """A whole calendar date; a partial one is refused."""
+    try:
+        return date(message.year, message.month, message.day)
+    except ValueError:
+        raise invalid(path, "must be a whole calendar date with year, month and day") from None
+
+
+def _read_time(message: timestamp_pb2.Timestamp, path: str) -> datetime:
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except ValueError:
+        raise invalid(path, "is out of the range of times") from None
+
+
+To = Callable[[Any], Any]
+Read = Callable[[Any, str], Any]
+
+
+def _well_known(kind: Any) -> tuple[To, Read] | None:
+    if kind is Money:
+        return money_message, read_money
+    if kind in (Quantity, Percent):
+        return (lambda v: decimal_pb2.Decimal(value=str(v))), (lambda m, path: kind(read_decimal(m, path)))
+    if kind is datetime:
+
+        def stamp(value: datetime) -> timestamp_pb2.Timestamp:
+            message = timestamp_pb2.Timestamp()
+            message.FromDatetime(value)
+            return message
+
+        return stamp, _read_time
+    if kind is date:
+        return (lambda v: date_pb2.Date(year=v.year, month=v.month, day=v.day)), read_date
+    return None
+
+
+def _enum(kind: type[StrEnum], field: FieldDescriptor) -> tuple[To, Read]:
+    numbers = {value.name: value.number for value in field.enum_type.values}
+    missing = [member.value for member in kind if member.value not in numbers]
+    if missing:
+        raise TypeError(f"{field.full_name} lacks {missing}")
+    members = {numbers[member.value]: member for member in kind}
+    # What the contract calls unspecified is the record's default, or the first member.
+    default = next(iter(kind))
+
+    def read(number: int, path: str) -> Any:
+        if number == 0:
+            return default
+        if number not in members:
+            raise invalid(path, "must be one of " + ", ".join(m.value for m in kind))
+        return members[number]
+
+    return (lambda v: numbers[v.value]), read
+
+
+def _part(kind: Any, field: FieldDescriptor) -> tuple[To, Read]:
+    """(to message value, read message value) of one value of this type."""
+    if known := _well_known(kind):
+        return known
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _enum(kind, field)
+    if is_dataclass(kind):
+        nested: Shape[Any, Any] = Shape(kind, GetMessageClass(field.message_type))
+        return nested, nested.read
+    if kind is str and field.enum_type is not None:
+        numbers = {value.name: value.number for value in field.enum_type.values}
+        names = {number: name for name, number in numbers.items()}
+        return (lambda v: numbers.get(v, 0)), (lambda n, _: names.get(n, "") if n else "")
+    return (lambda v: v), (lambda v, _: v)
+
+
+class _Member:
+    """One field on both sides."""
+
+    def __init__(self, name: str, hint: Any, field: FieldDescriptor) -> None:
+        inner, self.optional = unwrap(hint)
+        self.name, self.field = name, field
+        origin = typing.get_origin(inner)
+        self.repeated = origin is tuple
+        self.map = isinstance(origin, type) and issubclass(origin, Mapping)
+        kind = typing.get_args(inner)[0] if self.repeated else inner
+        self.is_message = field.message_type is not None
+        self.to, self.read_one = ((lambda v: v), (lambda v, _: v)) if self.map else _part(kind, field)
+
+    def put(self, value: Any, out: dict[str, Any]) -> None:
+        if value is None:
+            return
+        if self.map:
+            out[self.field.name] = dict(value)
+        elif self.repeated:
+            if value:
+                out[self.field.name] = [self.to(item) for item in value]
+        else:
+            out[self.field.name] = self.to(value)
+
+    def read(self, message: Message, path: str) -> Any:
+        at = f"{path}{self.field.name}"
+        value = getattr(message, self.field.name)
+        if self.map:
+            return dict(value)
+        if self.repeated:
+            return tuple(self.read_one(item, f"{at}[{i}]") for i, item in enumerate(value))
+        if self.is_message and not message.HasField(self.field.name):  # type: ignore[arg-type]
+            return None if self.optional else MISSING
+        if self.optional and not self.is_message and not value:
+            return None
+        return self.read_one(value, at)
+
+
+class Shape(Generic[R, M]):
+    """How one record type and one message type show each other."""
+
+    def __init__(self, record: type[R], message: type[M]) -> None:
+        self.record, self.message = record, message
+        descriptor: Descriptor = message.DESCRIPTOR
+        hints = hints_of(record)
+        is_record = issubclass(record, Record)
+        self.prefix = self._prefix(descriptor) if is_record else ""
+        self.members: dict[str, _Member] = {}
+        self.computed: list[_Member] = []
+        for field in descriptor.fields:
+            if is_record and field.name in ("name", "etag"):
+                continue
+            if field.name in hints:
+                self.members[field.name] = _Member(field.name, hints[field.name], field)
+            elif isinstance(attribute := getattr(record, field.name, None), property):
+                hint = typing.get_type_hints(attribute.fget)["return"]
+                self.computed.append(_Member(field.name, hint, field))
+            else:
+                raise TypeError(f"{field.full_name} has no field or property on {record.__qualname__}")
+        self._required = {
+            f.name for f in fields(record)  # type: ignore[arg-type]
+            if f.default is MISSING and f.default_factory is MISSING
+        }  # fmt: skip
+
+    @staticmethod
+    def _prefix(descriptor: Descriptor) -> str:
+        resource = descriptor.GetOptions().Extensions[resource_pb2.resource]  # type: ignore[index]
+        if not resource.pattern:
+            raise TypeError(f"{descriptor.full_name} lacks its google.api.resource pattern")
+        return resource.pattern[0].rpartition("/")[0] + "/"
+
+    def name(self, record: Any) -> str:
+        """The resource name of a record: "opportunities/0189…"."""
+        return self.prefix + record.id
+
+    def __call__(self, record: R) -> M:
+        """The record as its message."""
+        out: dict[str, Any] = {}
+        for name, member in self.members.items():
+            member.put(getattr(record, name), out)
+        for member in self.computed:
+            member.put(getattr(record, member.name), out)
+        if self.prefix:
+            out["name"] = self.prefix + record.id  # type: ignore[attr-defined]
+            out["etag"] = str(record.version)  # type: ignore[attr-defined]
+        return self.message(**out)
+
+    def values(self, message: M, only: Iterable[str] | None = None, path: str = "") -> dict[str, Any]:
+        """The message's fields as record values; absent messages keep the record's default."""
+        wanted = self.members if only is None else {name: self.members[name] for name in only}
+        found = {name: member.read(message, path) for name, member in wanted.items()}
+        return {name: value for name, value in found.items() if value is not MISSING}
+
+    def read(self, message: M, path: str = "") -> R:
+        """A whole (nested) record from a message; a required value that is absent is refused."""
+        values = self.values(message, path=f"{path}." if path else "")
+        for name in self._required - values.keys():
+            raise invalid(f"{path}.{name}" if path else name, "is required")
+        return self.record(**values)
+
+    def known(self, name: str) -> _Member:
+        """The member of that name, or FIELD_UNKNOWN."""
+        if name not in self.members:
+            raise Refused("FIELD_UNKNOWN", field=name)
+        return self.members[name]

@@ -1,0 +1,143 @@
+"""The standard methods of a plain noun (AIP-131 to 135, 164): declared in the contract, no code per noun."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import symbol_database
+from google.protobuf.descriptor import MethodDescriptor
+
+from chassis import listing, requests
+from chassis.call import Call
+from chassis.kernel.refusals import invalid
+from chassis.shapes import Shape
+
+if TYPE_CHECKING:
+    from chassis.rpc import Handler, Policy, Rpc
+
+
+def _event(method: MethodDescriptor, noun: str, past: str) -> tuple[type, str]:
+    """The event class `<Noun><Past>` of the service's events.proto and its resource field."""
+    package = method.containing_service.file.package
+    name = f"{package}.{noun}{past}"
+    try:
+        kind = symbol_database.Default().GetSymbol(name)  # type: ignore[attr-defined]
+    except (KeyError, AttributeError):
+        from google.protobuf import descriptor_pool
+        from google.protobuf.message_factory import GetMessageClass
+
+        try:
+            kind = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+        except KeyError:
+            raise SystemExit(f"{method.full_name} needs the event {name}") from None
+    return kind, kind.DESCRIPTOR.fields[0].name
+
+
+def standard_method(rpc: Rpc, method: MethodDescriptor, policy: Policy) -> Handler | None:
+    """The handler of a Get, List, Create, Update, Delete or Undelete; None for any other verb."""
+    match = re.fullmatch(r"(Get|List|Create|Update|Delete|Undelete)(\w+)", method.name)
+    if not match or rpc.shape is None:
+        return None
+    verb, noun = match[1], rpc.shape.message.DESCRIPTOR.name
+    if verb != "List" and match[2] != noun:
+        return None
+    return {"Get": _get, "List": _list, "Create": _create, "Update": _update, "Delete": _delete,
+            "Undelete": _undelete}[verb](rpc, rpc.shape, method, noun)  # fmt: skip
+
+
+def _get(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
+    async def get(request: Any, call: Call) -> Any:
+        async with rpc.store.begin(call) as tx:
+            found = await tx.get(show.record, request.name, deleted=True)
+        return show(found)
+
+    return get
+
+
+def _list(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
+    from google.protobuf.message_factory import GetMessageClass
+
+    answer = GetMessageClass(method.output_type)
+    field = next(f.name for f in method.output_type.fields if f.message_type is show.message.DESCRIPTOR)
+    collection = rpc.runtime.store.collections[show.record]
+
+    async def list_page(request: Any, call: Call) -> Any:
+        async with rpc.store.begin(call) as tx:
+            records, token = await listing.page(tx, collection, request, rpc.runtime.tokens)
+        shown = [listing.trim(show(record), request.read_mask) for record in records]
+        return answer(**{field: shown, "next_page_token": token})
+
+    return list_page
+
+
+def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
+    event, resource = _event(method, noun, "Created")
+    field = next(f.name for f in method.input_type.fields if f.message_type is show.message.DESCRIPTOR)
+
+    async def create(request: Any, call: Call) -> Any:
+        wanted = getattr(request, field)
+        if not request.HasField(field):
+            raise invalid(field, "is required")
+        requests.check_new(wanted, field)
+        requests.clear_computed(wanted)
+        values = show.values(wanted, path=f"{field}.")
+        for name in show._required - values.keys() - {"id"}:
+            raise invalid(f"{field}.{name}", "is required")
+        record = show.record(id=call.new_id(), **values)
+        async with rpc.store.begin(call) as tx:
+            made = tx.add(await rpc.admit(tx, record, None))
+            tx.emit(event(**{resource: show(made)}))
+            return tx.reply(show(made))
+
+    return create
+
+
+def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
+    event, resource = _event(method, noun, "Updated")
+    field = next(f.name for f in method.input_type.fields if f.message_type is show.message.DESCRIPTOR)
+
+    async def update(request: Any, call: Call) -> Any:
+        wanted = getattr(request, field)
+        names = requests.masked(wanted, request.update_mask.paths, show.known)
+        requests.clear_computed(wanted)
+        values = show.values(wanted, only=names, path=f"{field}.")
+        defaults = rpc.runtime.store.collections[show.record].defaults
+        cleared = {name: defaults[name] for name in names if name not in values}
+        async with rpc.store.begin(call) as tx:
+            before = await tx.get(show.record, wanted.name, etag=wanted.etag)
+            made = tx.save(await rpc.admit(tx, replace(before, **values, **cleared), before))
+            tx.emit(event(**{resource: show(made)}))
+            return tx.reply(show(made))
+
+    return update
+
+
+def _delete(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
+    event, resource = _event(method, noun, "Deleted")
+
+    async def delete(request: Any, call: Call) -> Any:
+        async with rpc.store.begin(call) as tx:
+            found = await tx.get(show.record, request.name, etag=request.etag)
+            await rpc.dismiss(tx, found)
+            made = tx.save(replace(found, delete_time=call.now))
+            tx.emit(event(**{resource: show(made)}))
+            return tx.reply(show(made))
+
+    return delete
+
+
+def _undelete(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
+    event, resource = _event(method, noun, "Undeleted")
+
+    async def undelete(request: Any, call: Call) -> Any:
+        async with rpc.store.begin(call) as tx:
+            found = await tx.get(show.record, request.name, etag=request.etag, deleted=True)
+            if found.delete_time is None:
+                raise invalid("name", "must be of a deleted record")
+            made = tx.save(replace(found, delete_time=None))
+            tx.emit(event(**{resource: show(made)}))
+            return tx.reply(show(made))
+
+    return undelete

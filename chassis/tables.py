@@ -1,0 +1,167 @@
+"""What a service keeps: collections of records, read models, plain rows, and the chassis' own tables.
+
+Every table leads its keys with `tenant_id` and stands under row-level security (see `migrate`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from chassis.columns import Field, defaults_of, field_of, hints_of
+from chassis.kernel.record import Owned, Record
+
+R = TypeVar("R", bound=Record)
+
+
+def camel(snake: str) -> str:
+    """`price_lists` → `priceLists`: a table's name as the collection segment of resource names."""
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), snake)
+
+
+def quoted(column: str) -> str:
+    """A column's name in SQL text: a field may be called `order` or `end`."""
+    return f'"{column}"'
+
+
+def tenant_column() -> sa.Column[Any]:
+    """The first column of every key: which organization a row belongs to."""
+    return sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False, primary_key=True)
+
+
+class Collection(Generic[R]):
+    """A table of one record type: a row per record, scalars as columns, nested values as JSONB.
+
+    *index* and *unique* name column groups; the organization leads each of them. A unique group
+    applies to rows where none of its columns is empty and the record is not deleted. *checks* are rules of
+    the table by name, *private* fields can be neither filtered nor ordered by, *append_only* records are
+    never changed by the service itself.
+    """
+
+    name: str
+    table: sa.Table
+
+    def __init__(
+        self, record: type[R], *, index: Sequence[Sequence[str]] = (), unique: Sequence[Sequence[str]] = (),
+        checks: Mapping[str, str] | None = None, append_only: bool = False, private: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.record, self.index, self.unique = record, index, unique
+        self.checks, self.append_only, self.private = dict(checks or {}), append_only, frozenset(private)
+        self.owned = issubclass(record, Owned)
+
+    def attach(self, name: str, metadata: sa.MetaData) -> None:
+        """Make the table; called once by the store's class."""
+        self.name, self.prefix = name, camel(name) + "/"
+        self.fields = [field_of(field, hint) for field, hint in hints_of(self.record).items()]
+        self.by_name = {field.name: field for field in self.fields}
+        self.defaults = defaults_of(self.record)
+        columns: list[sa.Column[Any]] = [tenant_column()]
+        for field in self.fields:
+            for column in field.columns:
+                column.primary_key = field.name == "id"
+                columns.append(column)
+        rules = [sa.CheckConstraint(rule, name=f"{name}_{rule_name}") for rule_name, rule in self.checks.items()]
+        self.table = sa.Table(name, metadata, *columns, *rules, info={"append_only": self.append_only})
+        self.columns = [column.name for column in columns[1:]]
+        self._indexes()
+        self._statements()
+
+    def _indexes(self) -> None:
+        for group in self.index:
+            cells = [self.table.c[column] for column in group]
+            sa.Index(f"{self.name}_by_{'_'.join(group)}", self.table.c.tenant_id, *cells, self.table.c.id)
+        for group in self.unique:
+            cells = [self.table.c[column] for column in group]
+            present = [c != "" if isinstance(c.type, sa.Text) else c.is_not(None) for c in cells]
+            where = sa.and_(self.table.c.delete_time.is_(None), *present)
+            sa.Index(
+                f"{self.name}_unique_{'_'.join(group)}", self.table.c.tenant_id, *cells,
+                unique=True, postgresql_where=where,
+            )  # fmt: skip
+
+    def _statements(self) -> None:
+        listed = ", ".join(map(quoted, self.columns))
+        slots = ", ".join(["%s"] * len(self.columns))
+        changes = ", ".join(f"{quoted(column)} = %s" for column in self.columns if column != "id")
+        self.select = f"SELECT {listed} FROM {self.name} WHERE tenant_id = %s"
+        self.insert = f"INSERT INTO {self.name} (tenant_id, {listed}) VALUES (%s, {slots}) RETURNING 1"
+        self.update = (
+            f"UPDATE {self.name} SET {changes} WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1"
+        )
+        self.delete = f"DELETE FROM {self.name} WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1"
+        self._changed = [i for i, column in enumerate(self.columns) if column != "id"]
+
+    def row(self, record: R) -> list[Any]:
+        """The record's cells in the order of `columns`."""
+        cells: list[Any] = []
+        for field in self.fields:
+            cells.extend(field.to_row(getattr(record, field.name)))
+        return cells
+
+    def changed(self, row: Sequence[Any]) -> list[Any]:
+        """The cells of an update: all but the id."""
+        return [row[i] for i in self._changed]
+
+    def load(self, row: Sequence[Any]) -> R:
+        """A record from cells in the order of `columns`."""
+        values: dict[str, Any] = {}
+        at = 0
+        for field in self.fields:
+            width = len(field.columns)
+            value = field.from_row(tuple(row[at : at + width]))
+            at += width
+            if value is None and not field.optional:
+                value = self.defaults.get(field.name)
+            values[field.name] = value
+        return self.record(**values)
+
+    def field(self, name: str) -> Field | None:
+        """A field of the record by its name."""
+        return self.by_name.get(name)
+
+
+class Rows:
+    """A plain table that is no record: balances, entries, dimension rows.
+
+    *key* names the columns that, after the organization, identify a row. *append_only* rows can be
+    inserted and read, never changed, by the service itself.
+    """
+
+    def __init__(
+        self, name: str, *columns: sa.Column[Any] | sa.Constraint | sa.Index,
+        key: Sequence[str], append_only: bool = False, index: Sequence[Sequence[str]] = (),
+    ) -> None:  # fmt: skip
+        self.name, self.parts, self.key = name, columns, tuple(key)
+        self.append_only, self.index = append_only, index
+
+    def attach(self, name: str, metadata: sa.MetaData) -> None:
+        """Make the table; called once by the store's class."""
+        for part in self.parts:
+            if isinstance(part, sa.Column):
+                part.primary_key = part.name in self.key
+                part.nullable = part.nullable and not part.primary_key
+        info = {"append_only": self.append_only}
+        self.table = sa.Table(self.name, metadata, tenant_column(), *self.parts, info=info)
+        for group in self.index:
+            cells = [self.table.c[column] for column in group]
+            sa.Index(f"{self.name}_by_{'_'.join(group)}", self.table.c.tenant_id, *cells)
+
+    @property
+    def c(self) -> sa.sql.base.ReadOnlyColumnCollection[str, sa.Column[Any]]:
+        """The table's columns, for statements."""
+        return self.table.c
+
+
+class ReadModel(Rows):
+    """Sums per key, folded from events: `tx.fold(model, key={…}, add={…})`."""
+
+    def __init__(
+        self, name: str, *, key: Mapping[str, Any], sums: Sequence[str], index: Sequence[Sequence[str]] = ()
+    ) -> None:
+        cells = [sa.Column(column, kind, nullable=False) for column, kind in key.items()]
+        added = [sa.Column(s, sa.BigInteger(), nullable=False, server_default="0") for s in sums]
+        super().__init__(name, *cells, *added, key=tuple(key), index=index)
+        self.sums = tuple(sums)

@@ -1,0 +1,130 @@
+"""Writes kept back until the end of a transaction, then sent as few statements.
+
+Each change is one arm of a `WITH`; a change that must hit its row is guarded, so that a lost race
+raises inside the statement and the COMMIT behind it in the pipeline cannot happen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from chassis.kernel.record import Record
+from chassis.tables import Collection, Rows, quoted
+
+ARMS = 24  # per statement: a longer one costs more to plan than it saves
+Arm = tuple[str, list[Any], str]  # statement, parameters, what to say when it touched no row
+
+
+class Writes:
+    """The writes of one transaction, in the order of their making; the last word on a row wins."""
+
+    def __init__(self) -> None:
+        self._arms: dict[Any, Arm] = {}
+        self._folds: dict[tuple[str, tuple[Any, ...]], tuple[Rows, str, dict[str, Any], dict[str, int]]] = {}
+        self._inserted: set[tuple[str, str]] = set()
+        self._expected: dict[tuple[str, str], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._arms or self._folds)
+
+    def insert(self, collection: Collection[Any], tenant: str, record: Record) -> None:
+        key = (collection.name, record.id)
+        self._inserted.add(key)
+        self._arms[key] = (collection.insert, [tenant, *collection.row(record)], "")
+
+    def update(self, collection: Collection[Any], tenant: str, record: Record, expected: int) -> None:
+        key = (collection.name, record.id)
+        row = collection.row(record)
+        if key in self._inserted and key in self._arms:
+            self._arms[key] = (collection.insert, [tenant, *row], "")
+            return
+        # A record saved twice before it was sent is still, in the table, what it was at first.
+        expected = self._expected.setdefault(key, expected) if key in self._arms else expected
+        self._expected[key] = expected
+        params = [*collection.changed(row), tenant, record.id, expected]
+        self._arms[key] = (collection.update, params, f"ETAG_MISMATCH {collection.prefix}{record.id}")
+
+    def delete(self, collection: Collection[Any], tenant: str, record: Record) -> None:
+        key = (collection.name, record.id)
+        params = [tenant, record.id, record.version]
+        self._arms[key] = (collection.delete, params, f"ETAG_MISMATCH {collection.prefix}{record.id}")
+
+    def raw(self, statement: str, params: list[Any], otherwise: str = "") -> None:
+        """A statement of its own, ending in RETURNING 1; *otherwise* is said when it touches no row."""
+        self._arms[object()] = (statement, params, otherwise)
+
+    def fold(self, model: Rows, tenant: str, key: Mapping[str, Any], add: Mapping[str, int]) -> None:
+        _, _, _, sums = self._folds.setdefault(
+            (model.name, (tenant, *(key[column] for column in model.key))), (model, tenant, dict(key), {})
+        )
+        for column, amount in add.items():
+            sums[column] = sums.get(column, 0) + amount
+
+    def put(self, rows: Rows, tenant: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        columns = [*key, *values]
+        slots = ", ".join(["%s"] * (len(columns) + 1))
+        changes = ", ".join(f"{quoted(column)} = EXCLUDED.{quoted(column)}" for column in values)
+        action = f"UPDATE SET {changes}" if values else "NOTHING"
+        statement = (
+            f"INSERT INTO {rows.name} (tenant_id, {_listed(columns)}) VALUES ({slots})"
+            f" ON CONFLICT (tenant_id, {_listed(rows.key)}) DO {action} RETURNING 1"
+        )
+        place = (rows.name, tenant, *(key[column] for column in rows.key))
+        cells = [
+            json.dumps(v) if isinstance(v, (dict, list)) else v for v in (*key.values(), *values.values())
+        ]
+        self._arms.pop(place, None)
+        self._arms[place] = (statement, [tenant, *cells], "")
+
+    def append(self, rows: Rows, tenant: str, values: Mapping[str, Any]) -> None:
+        slots = ", ".join(["%s"] * (len(values) + 1))
+        cells = [json.dumps(v) if isinstance(v, (dict, list)) else v for v in values.values()]
+        statement = f"INSERT INTO {rows.name} (tenant_id, {_listed(values)}) VALUES ({slots}) RETURNING 1"
+        self.raw(statement, [tenant, *cells])
+
+    def _fold_arms(self) -> list[Arm]:
+        arms: list[Arm] = []
+        groups: dict[tuple[str, tuple[str, ...]], list[tuple[Rows, list[Any]]]] = {}
+        for model, tenant, key, sums in self._folds.values():
+            cells = [tenant, *(key[column] for column in model.key), *sums.values()]
+            groups.setdefault((model.name, tuple(sums)), []).append((model, cells))
+        for (name, added), members in groups.items():
+            model = members[0][0]
+            columns = ["tenant_id", *model.key, *added]
+            # Rows are touched in the order of their keys, so that two folds never wait for each other.
+            members.sort(key=lambda member: [str(cell) for cell in member[1]])
+            for at in range(0, len(members), 100):
+                chunk = members[at : at + 100]
+                slots = ", ".join(["(" + ", ".join(["%s"] * len(columns)) + ")"] * len(chunk))
+                changes = ", ".join(f"{quoted(c)} = {name}.{quoted(c)} + EXCLUDED.{quoted(c)}" for c in added)
+                arms.append((
+                    f"INSERT INTO {name} ({_listed(columns)}) VALUES {slots}"
+                    f" ON CONFLICT (tenant_id, {_listed(model.key)}) DO UPDATE SET {changes} RETURNING 1",
+                    [cell for _, cells in chunk for cell in cells], "",
+                ))  # fmt: skip
+        return arms
+
+    def take(self) -> list[tuple[str, list[Any]]]:
+        """The statements to send, and forget them."""
+        arms = [*self._arms.values(), *self._fold_arms()]
+        self._arms, self._folds, self._expected, self._inserted = {}, {}, {}, set()
+        return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(map(quoted, columns))
+
+
+def _statement(arms: Sequence[Arm]) -> tuple[str, list[Any]]:
+    if len(arms) == 1 and not arms[0][2]:
+        return arms[0][0], arms[0][1]
+    parts = [f"w{i} AS ({statement})" for i, (statement, _, _) in enumerate(arms)]
+    params: list[Any] = [value for _, values, _ in arms for value in values]
+    guards = []
+    for i, (_, _, otherwise) in enumerate(arms):
+        if otherwise:
+            guards.append(f"guard((SELECT count(*) FROM w{i}) = 1, %s)")
+            params.append(otherwise)
+    return f"WITH {', '.join(parts)} SELECT {', '.join(guards) or '1'}", params

@@ -1,0 +1,73 @@
+"""Fixtures every test may use; see tests/README.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.platform import Platform, Running
+from tests.servers import Servers, running
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """One PostgreSQL and one NATS for the whole session."""
+    with running() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="session")
+async def platform(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    """The services of this session, started on first use."""
+    found = Platform(servers, tmp_path_factory.mktemp("home"))
+    yield found
+    await found.exit.aclose()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def customer(platform: Platform) -> Running:
+    """The customer service."""
+    return await platform.service("customer")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def opportunity(platform: Platform) -> Running:
+    """The opportunity service."""
+    return await platform.service("opportunity")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def contract(platform: Platform) -> Running:
+    """The contract service."""
+    return await platform.service("contract")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def inventory(platform: Platform) -> Running:
+    """The inventory service."""
+    return await platform.service("inventory")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def analytics(platform: Platform) -> Running:
+    """The analytics service."""
+    return await platform.service("analytics")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def access(platform: Platform) -> Running:
+    """The gateway's own service: users, teams, roles, sessions."""
+    return await platform.service("access")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets; tests that need it are skipped where it is absent."""
+    found = Path(os.environ.get("TRADEWIND_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not found.is_dir():
+        pytest.skip("needs the real data sets: set TRADEWIND_DATA to their folder")
+    return found
