@@ -111,6 +111,17 @@ class Contract:
             for name in _message_names(file.package, file.message_type):
                 yield self.pool.FindMessageTypeByName(name)
 
+    def enums(self) -> Iterator[str]:
+        """The full name of every enum there is."""
+        for file in self.files:
+            yield from (f"{file.package}.{enum.name}" for enum in file.enum_type)
+            for name, message in _walk(file.package, file.message_type):
+                yield from (f"{name}.{enum.name}" for enum in message.enum_type)
+
+    def message_options(self, descriptor: Descriptor) -> Any:
+        """The options of a message, extensions read."""
+        return self._messages[descriptor.full_name]
+
     def field_options(self, field: FieldDescriptor) -> Any:
         """The options of *field*, extensions read."""
         return self._fields[field.full_name]
@@ -126,6 +137,14 @@ class Contract:
             for file in self.files
             for name, message in _walk(file.package, file.message_type)
             for field in message.field
+        }
+
+    @cached_property
+    def _messages(self) -> dict[str, Any]:
+        return {
+            name: message.options
+            for file in self.files
+            for name, message in _walk(file.package, file.message_type)
         }
 
     def _methods(self) -> Iterator[Method]:
@@ -148,8 +167,8 @@ class Contract:
             raise ContractIncomplete(
                 f"{name} has no (tradewind.type.v1.access) option with a permission: say who may call it."
             )
-        if not access.scope and access.permission not in (PUBLIC, SIGNED_IN, SERVICE):
-            raise ContractIncomplete(f"{name} says no scope: RECORDS or ORGANIZATION.")
+        if not access.scope:
+            raise ContractIncomplete(f"{name} has a (tradewind.type.v1.access) option without a scope.")
         rule = options.Extensions[HTTP]
         return Method(
             service=service,
@@ -174,11 +193,17 @@ class Contract:
                         refusal = value.options.Extensions[options_pb2.refusal]
                         yield Reason(
                             name=value.name,
-                            domain=file.package.split(".")[1],
+                            domain=_domain(file.package),
                             code=refusal.code,
                             sentences={"en": refusal.en, "zh": refusal.zh},
                             comment=self.comment(f"{file.package}.Reason.{value.name}"),
                         )
+
+
+def _domain(package: str) -> str:
+    """Whose word it is: a service's, or everyone's."""
+    service = package.split(".")[1]
+    return "tradewind" if service == "type" else service
 
 
 def _route(name: str, rule: Any) -> Route:

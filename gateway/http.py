@@ -1,0 +1,250 @@
+"""The HTTP door: a request finds its method, caller and limits, and every no is a problem document."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import uvicorn
+
+from chassis import telemetry
+from chassis.kernel.refusals import Refused
+from gateway import jsontext, pages, streams
+from gateway.caller import Identify, Identity, trace_of
+from gateway.calls import Endpoint
+from gateway.contract import PUBLIC, Contract
+from gateway.exchange import Answer, Exactly, Gone, Receive, Request, Scope, Send, read_head, send_answer
+from gateway.limits import Exceeded, Headers, Limits
+from gateway.problem import Problem, Problems, locale_of
+from gateway.routes import Routes, Rule
+from gateway.scalars import Wrong
+from gateway.transcode import Transcoder
+from gateway.upstream import Upstream
+
+log = logging.getLogger(__name__)
+PROBLEM = b"application/problem+json"
+
+
+class App:
+    """The ASGI application: routes, identity, limits and transcoding around the services' methods."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        upstream: Upstream,
+        identify: Identify,
+        limits: Limits | None = None,
+        more_pages: Mapping[str, pages.Page] | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.routes = Routes(contract)
+        self._identify = identify
+        self._problems = Problems(contract)
+        transcoder = Transcoder(contract.pool)
+        self._endpoints = {id(rule): Endpoint(rule, transcoder, upstream) for rule in self.routes.rules}
+        self._pages = {**pages.pages(contract, self.routes, upstream, self.limits), **(more_pages or {})}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        started, seen = time.perf_counter(), _Seen()
+        with seen.held:
+            answer = await self._received(scope, receive, seen)
+            if answer is not None:
+                await send_answer(answer, send, scope["method"] == "HEAD")
+        telemetry.METRICS.observe(
+            "tradewind_http_seconds",
+            time.perf_counter() - started,
+            method=seen.method,
+            status=str(seen.status),
+        )
+
+    async def _received(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer | None:
+        """The answer within its trace; none for who hung up."""
+        request = Request(scope["method"], "", b"", {}, "", receive, traceparent=trace_of(""))
+        try:
+            request = read_head(scope, receive)
+        except (Refused, Exactly) as error:
+            return self._refusal(error, request, seen)
+        request.traceparent = trace_of(request.header(b"traceparent"))
+        if language := request.header(b"accept-language"):
+            request.locale = locale_of(language)
+        with telemetry.entry(f"HTTP {request.method}", request.traceparent):
+            request.traceparent = telemetry.traceparent() or request.traceparent
+            try:
+                return await self._answered(request, seen)
+            except Gone:
+                seen.status = 499
+                return None
+
+    async def _answered(self, request: Request, seen: _Seen) -> Answer:
+        """The answer, a refusal too."""
+        try:
+            answer = await self._answer(request, seen)
+            seen.status = answer.status
+            return replace(answer, headers=(*answer.headers, *seen.headers)) if seen.headers else answer
+        except Gone:
+            raise
+        except Exception as error:
+            return self._refusal(error, request, seen)
+
+    async def _answer(self, request: Request, seen: _Seen) -> Answer:
+        page = self._pages.get(request.path)
+        if page:
+            seen.method = request.path
+            if request.method not in ("GET", "HEAD"):
+                return self._other_verb(request, {"GET": None})
+            return await page(request)
+        rules, segments = self.routes.find(request.path)
+        rule = rules.get("GET" if request.method == "HEAD" else request.method)
+        if rule is None:
+            return self._other_verb(request, rules)
+        seen.method, seen.home = rule.method.full_name, rule.method.home
+        return await self._ask(rule, segments, request, seen)
+
+    async def _ask(self, rule: Rule, segments: list[str], request: Request, seen: _Seen) -> Answer:
+        endpoint = self._endpoints[id(rule)]
+        if rule.method.streams:
+            identity = await self._caller(rule, request, seen)
+            seen.held.enter_context(self.limits.one_of(_key(identity, request), streams=True))
+            call, _ = await endpoint.open(request, segments, identity)
+            explain = lambda error: self._problems.of_call(error, _locale(request), seen.home, request.trace)  # noqa: E731
+            return await streams.stream(endpoint, call, request, explain)
+        with self.limits.flight():
+            identity = await self._caller(rule, request, seen)
+            with self.limits.one_of(_key(identity, request)):
+                return await endpoint.ask(request, segments, identity)
+
+    async def _caller(self, rule: Rule, request: Request, seen: _Seen) -> Identity | None:
+        """Who calls, once their limit allows it; nobody for a method that needs no sign-in."""
+        if rule.method.permission == PUBLIC:
+            seen.headers = self.limits.sign_in(request.peer)
+            return None
+        try:
+            identity = await self._identify(request.header(b"authorization"), request.peer)
+        except Refused:
+            self.limits.stranger(request.peer)
+            raise
+        seen.headers = self.limits.principal(_key(identity, request))
+        return identity
+
+    def _other_verb(self, request: Request, rules: Mapping[str, Any]) -> Answer:
+        if not rules:
+            raise Refused("ROUTE_UNKNOWN", method=request.method[:20], path=request.path[:200])
+        verbs = {*rules, "OPTIONS", *(["HEAD"] if "GET" in rules else [])}
+        allow = ((b"allow", ", ".join(sorted(verbs)).encode()),)
+        if request.method == "OPTIONS":
+            return Answer(204, b"", headers=allow)
+        raise Exactly(
+            Refused("ROUTE_UNKNOWN", method=request.method[:20], path=request.path[:200]), 405, allow
+        )
+
+    def _refusal(self, error: Exception, request: Request, seen: _Seen) -> Answer:
+        problem = self._explain(error, request, seen)
+        seen.status = problem.status
+        headers: Headers = (*problem.headers, *seen.headers)
+        if problem.retry_after is not None:
+            headers = (*headers, (b"retry-after", str(math.ceil(problem.retry_after)).encode()))
+        if problem.status == 401:
+            headers = (*headers, (b"www-authenticate", b'Bearer realm="tradewind"'))
+        return Answer(problem.status, jsontext.render(problem.body(request.trace)), PROBLEM, headers)
+
+    def _explain(self, error: Exception, request: Request, seen: _Seen) -> Problem:
+        """What went wrong, as a problem; a defect is logged and told by its trace alone."""
+        locale, say = _locale(request), self._problems.refused
+        if isinstance(error, Exceeded):
+            seen.headers = ()
+            return replace(say(error, locale, retry_after=error.retry_after), headers=error.headers)
+        if isinstance(error, Exactly):
+            return replace(say(error.refused, locale, exactly=error.status), headers=error.headers)
+        if isinstance(error, Refused):
+            return say(error, locale)
+        if isinstance(error, Wrong):
+            return self._problems.wrong(error, locale)
+        if isinstance(error, grpc.aio.AioRpcError):
+            problem = self._problems.of_call(error, locale, f"the {seen.home} service", request.trace)
+            if problem.reason == "INTERNAL":
+                log.error("%s failed: %s %s", seen.method, error.code().name, error.details())
+            return problem
+        log.exception("a defect", exc_info=error, extra={"facts": {"trace_id": request.trace}})
+        return say(Refused("INTERNAL", trace=request.trace), locale)
+
+
+class _Seen:
+    """What became known of a request while it was answered."""
+
+    __slots__ = ("headers", "held", "home", "method", "status")
+
+    def __init__(self) -> None:
+        self.method, self.home, self.status = "-", "", 500
+        self.headers: Headers = ()
+        self.held = contextlib.ExitStack()
+
+
+def _key(identity: Identity | None, request: Request) -> str:
+    return f"{identity.tenant}/{identity.user}" if identity else request.peer
+
+
+def _locale(request: Request) -> str:
+    return request.locale or "en"
+
+
+class _Quiet(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process it is part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """The HTTP port, open."""
+
+    def __init__(self, app: App, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app, http="httptools", loop="none", ws="none", lifespan="off", log_config=None, access_log=False,
+            server_header=False, proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=20,
+        )  # fmt: skip
+        self.port: int = listener.getsockname()[1]
+        self._server = _Quiet(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+
+    async def started(self) -> None:
+        """Wait until requests are taken."""
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Take no more requests, finish those under way."""
+        self._server.should_exit = True
+        await self._task
+
+
+async def serve_http(
+    host: str,
+    port: int,
+    *,
+    identify: Identify,
+    upstream: Upstream,
+    contract: Contract | None = None,
+    limits: Limits | None = None,
+    more_pages: Mapping[str, pages.Page] | None = None,
+) -> HttpServer:
+    """Open the HTTP port; the server that comes back is to be stopped with `stop()`."""
+    app = App(contract or Contract.load(), upstream, identify, limits, more_pages)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=1024)
+    server = HttpServer(app, listener)
+    await server.started()
+    return server

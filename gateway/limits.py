@@ -1,0 +1,136 @@
+"""How much at once, and how often: buckets by caller and by address, and a bound on requests in flight."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from chassis.kernel.refusals import Refused
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many a second on the long run, and so many at once after a pause."""
+
+    name: str
+    per_second: float
+    burst: int
+
+    @property
+    def policy(self) -> bytes:
+        """As the RateLimit-Policy header says it."""
+        return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'.encode()
+
+
+class Exceeded(Refused):
+    """Too often: come back after *retry_after* seconds."""
+
+    def __init__(self, limit: str, retry_after: float, headers: Headers = ()) -> None:
+        super().__init__("OVERLOADED", limit=limit)
+        self.retry_after = retry_after
+        self.headers = headers
+
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Buckets:
+    """One bucket per key, filled by time; the keys seen longest ago are forgotten first."""
+
+    def __init__(self, rate: Rate, clock: Clock = time.monotonic, keys: int = 100_000) -> None:
+        self.rate, self._clock, self._keys = rate, clock, keys
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str) -> Headers:
+        """Take one for *key*, or raise Exceeded; the headers tell what is left."""
+        left = self._level(key)
+        if left < 1:
+            wait = (1 - left) / self.rate.per_second
+            limit = f"{self.rate.per_second:g} a second, {self.rate.burst} at once, per {self.rate.name}"
+            raise Exceeded(limit, wait, self._headers(0, wait))
+        self._levels[key] = (left - 1, self._clock())
+        self._levels.move_to_end(key)
+        if len(self._levels) > self._keys:
+            self._levels.popitem(last=False)
+        return self._headers(left - 1, 0 if left >= 2 else (2 - left) / self.rate.per_second)
+
+    def _level(self, key: str) -> float:
+        """What *key* may still take now."""
+        known = self._levels.get(key)
+        if known is None:
+            return self.rate.burst
+        return min(self.rate.burst, known[0] + (self._clock() - known[1]) * self.rate.per_second)
+
+    def _headers(self, left: float, wait: float) -> Headers:
+        state = f'"{self.rate.name}";r={int(left)};t={math.ceil(wait)}'.encode()
+        return ((b"ratelimit-policy", self.rate.policy), (b"ratelimit", state))
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    """The bounds of one gateway process."""
+
+    principal: Rate = Rate("principal", per_second=1000, burst=3000)
+    sign_in: Rate = Rate("address", per_second=10, burst=100)
+    # Requests with a token that nobody knows: a guesser is slowed down, a person with an old tab is not.
+    stranger: Rate = Rate("stranger", per_second=20, burst=200)
+    in_flight: int = 1000
+    in_flight_each: int = 256
+    streams_each: int = 16
+
+
+class Limits:
+    """The limits of one process; counted here, so that N processes allow N times as much."""
+
+    def __init__(self, settings: LimitSettings | None = None, clock: Clock = time.monotonic) -> None:
+        self.settings = settings or LimitSettings()
+        self._principal = Buckets(self.settings.principal, clock)
+        self._sign_in = Buckets(self.settings.sign_in, clock)
+        self._stranger = Buckets(self.settings.stranger, clock)
+        self.in_flight = 0
+        self._each: dict[str, int] = {}
+
+    def principal(self, who: str) -> Headers:
+        """One request of a caller who is known."""
+        return self._principal.take(who)
+
+    def sign_in(self, address: str) -> Headers:
+        """One request that needs no sign-in, such as signing in."""
+        return self._sign_in.take(address)
+
+    def stranger(self, address: str) -> Headers:
+        """One credential that was refused."""
+        return self._stranger.take(address)
+
+    @contextmanager
+    def flight(self) -> Iterator[None]:
+        """Hold a place among the requests in flight."""
+        if self.in_flight >= self.settings.in_flight:
+            raise Exceeded(f"{self.settings.in_flight} requests in flight", 1.0)
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    @contextmanager
+    def one_of(self, who: str, streams: bool = False) -> Iterator[None]:
+        """Hold a place among the caller's own requests, or the caller's own streams."""
+        most = self.settings.streams_each if streams else self.settings.in_flight_each
+        key = f"{who} {streams}"
+        held = self._each.get(key, 0)
+        if held >= most:
+            raise Exceeded(f"{most} {'streams' if streams else 'requests in flight'} per principal", 1.0)
+        self._each[key] = held + 1
+        try:
+            yield
+        finally:
+            self._each[key] -= 1
+            if not self._each[key]:
+                del self._each[key]

@@ -1,0 +1,94 @@
+"""The gateway's own pages: is it alive, are the services ready, what did it count, and what the API is."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+
+from chassis.telemetry import METRICS
+from gateway import jsontext, openapi, reference
+from gateway.contract import Contract
+from gateway.exchange import Answer, Request
+from gateway.limits import Limits
+from gateway.routes import Routes
+from gateway.upstream import Upstream
+
+Page = Callable[[Request], Awaitable[Answer]]
+HTML = b"text/html; charset=utf-8"
+# How long an answer about the services stands, however many ask.
+FRESH = 1.0
+
+METRICS.describe("tradewind_http_seconds", "histogram", "How long HTTP requests took, by method and status.")
+METRICS.describe("tradewind_http_in_flight", "gauge", "HTTP requests being answered.")
+
+
+def pages(contract: Contract, routes: Routes, upstream: Upstream, limits: Limits) -> dict[str, Page]:
+    """Path → page."""
+    document = openapi.document(contract, routes)
+    described = jsontext.render(document)
+    shown = reference.page(document).encode()
+    return {
+        "/": redirect("/docs"),
+        "/healthz": _healthz,
+        "/readyz": Readiness(upstream).page,
+        "/metrics": _metrics(limits),
+        "/openapi.json": fixed(described, b"application/json"),
+        "/docs": fixed(shown, HTML, ((b"content-security-policy", reference.POLICY.encode()),)),
+    }
+
+
+async def _healthz(_request: Request) -> Answer:
+    return Answer(200, b'{"status":"alive"}')
+
+
+def _metrics(limits: Limits) -> Page:
+    async def page(_request: Request) -> Answer:
+        METRICS.set("tradewind_http_in_flight", limits.in_flight)
+        return Answer(200, METRICS.text().encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+    return page
+
+
+class Readiness:
+    """Whether every service answers its health check, asked at most once a second."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._known: dict[str, str] = {}
+        self._at = -FRESH
+
+    async def page(self, _request: Request) -> Answer:
+        """200 when all serve, 503 with who does not."""
+        if time.monotonic() - self._at >= FRESH:
+            self._known = await self._upstream.health()
+            self._at = time.monotonic()
+        ready = all(state == "SERVING" for state in self._known.values())
+        said = {"status": "ready" if ready else "not ready", "services": self._known}
+        return Answer(200 if ready else 503, jsontext.render(said))
+
+
+def fixed(body: bytes, kind: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Page:
+    """A page that never changes while the process runs."""
+    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'.encode()
+    headers = (*headers, (b"etag", etag), (b"vary", b"accept-encoding"))
+    packed = gzip.compress(body, mtime=0)
+
+    async def page(request: Request) -> Answer:
+        if request.headers.get(b"if-none-match") == etag:
+            return Answer(304, b"", kind, headers)
+        if "gzip" in request.header(b"accept-encoding"):
+            return Answer(200, packed, kind, (*headers, (b"content-encoding", b"gzip")))
+        return Answer(200, body, kind, headers)
+
+    return page
+
+
+def redirect(to: str) -> Page:
+    """A page that is elsewhere."""
+
+    async def page(_request: Request) -> Answer:
+        return Answer(307, b"", HTML, ((b"location", to.encode()),))
+
+    return page
