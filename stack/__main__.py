@@ -12,8 +12,8 @@ from pathlib import Path
 from stack import layout
 from stack.nats import NatsFailed
 from stack.postgres import PostgresFailed
+from stack.running import NotPossible
 from stack.terminal import complaints
-from stack.up import NotPossible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,15 +59,15 @@ def _up(wanted: argparse.Namespace) -> int:
 
 
 def _down(wanted: argparse.Namespace) -> int:
-    from stack import up
+    from stack import running
 
-    return up.down()
+    return running.down()
 
 
 def _status(wanted: argparse.Namespace) -> int:
-    from stack import up
+    from stack import running
 
-    return up.status()
+    return running.status()
 
 
 def _serve(wanted: argparse.Namespace) -> int:
@@ -76,27 +76,27 @@ def _serve(wanted: argparse.Namespace) -> int:
 
 
 def _migrate(wanted: argparse.Namespace) -> int:
-    from stack import operations
+    from stack import commands
 
-    return operations.migrate()
+    return commands.migrate()
 
 
 def _seed(wanted: argparse.Namespace) -> int:
-    from stack import operations
+    from stack import commands
 
-    return operations.seed()
+    return commands.seed()
 
 
 def _import(wanted: argparse.Namespace) -> int:
-    from stack import importer
+    from stack import commands
 
-    return importer.main(wanted.mapping, wanted.folder, wanted.email, wanted.organization, wanted.report)
+    return commands.bring_in(wanted.mapping, wanted.folder, wanted.email, wanted.organization, wanted.report)
 
 
 def _verify(wanted: argparse.Namespace) -> int:
-    from stack import operations
+    from stack import commands
 
-    return operations.verify()
+    return commands.verify()
 
 
 def _check(wanted: argparse.Namespace) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from chassis.identity import make_keys
 from chassis.settings import Settings, SettingsInvalid
-from stack import databases, files, keys
+from stack import databases, files
 from stack.nats import Nats
 from stack.postgres import Postgres
 
@@ -45,14 +46,12 @@ class Servers:
     settings: Settings
     postgres: Postgres | None
     nats: Nats | None
-    given: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_env(cls) -> Servers:
         """Decide which servers are embedded; half a set of DATABASE_URLs is refused."""
         settings = Settings.from_env("")
         home = settings.home.absolute()
-        given = {name: os.environ[name] for name in os.environ if name.startswith("DATABASE_")}
         urls = {process: settings_of(process).database_url for process in PROCESSES}
         missing = [database_of(process).upper() for process, url in urls.items() if not url]
         if missing and len(missing) < len(PROCESSES):
@@ -65,7 +64,6 @@ class Servers:
             settings=settings,
             postgres=Postgres(home, settings.postgres_bin) if missing else None,
             nats=None if settings.nats_url else Nats(home),
-            given=given,
         )
 
     @property
@@ -77,7 +75,7 @@ class Servers:
         """Make databases, roles and keys that are not there yet. PostgreSQL is up."""
         self.home.mkdir(parents=True, exist_ok=True)
         if self.settings.keys == self.settings.home / "keys":
-            keys.ensure(self.home / "keys", PROCESSES)
+            make_keys(self.home / "keys", list(PROCESSES))
         for name in DATABASES if self.postgres else ():
             assert self.postgres
             databases.ensure(
@@ -87,7 +85,7 @@ class Servers:
                 app_password=files.secret(self.home, f"postgres/{name}_app"),
             )
 
-    def environment(self, process: str, *, migrating: bool = False) -> dict[str, str]:
+    def environment(self, process: str) -> dict[str, str]:
         """What *process* is told: its own database and broker, and where it and its peers are reached."""
         env = {
             name: value
@@ -98,16 +96,8 @@ class Servers:
         }
         env |= {"TRADEWIND_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
         env.setdefault("TRADEWIND_KEYS", str(self.home / "keys"))
-        name, upper = database_of(process), process.upper()
-        own = settings_of(process)
-        if self.postgres:
-            env[f"DATABASE_URL_{name.upper()}"] = self.postgres.url(name, f"{name}_app")
-            owner = self.postgres.url(name, f"{name}_owner")
-        else:
-            env[f"DATABASE_URL_{name.upper()}"] = own.database_url
-            owner = own.database_owner_url or own.database_url
-        if migrating:
-            env[f"DATABASE_OWNER_URL_{name.upper()}"] = owner
+        upper = process.upper()
+        env[f"DATABASE_URL_{database_of(process).upper()}"] = self.urls(process)[1]
         env["NATS_URL"] = self.nats.url() if self.nats else self.settings.nats_url
         env[f"TRADEWIND_LISTEN_{upper}"] = self.address(process)
         env[f"TRADEWIND_METRICS_LISTEN_{upper}"] = self.address(process, "metrics")
@@ -125,12 +115,30 @@ class Servers:
             for purpose in ("grpc", "metrics"):
                 files.port(self.home, f"{process}/{purpose}")
 
-    def running(self, stack: ExitStack) -> None:
-        """Have both up until *stack* closes: what one command needs while the platform is down."""
-        for server in (self.postgres, self.nats):
-            if server:
-                stack.callback(server.stop)
-                server.start()
+    @contextmanager
+    def reachable(self, running: bool) -> Iterator[None]:
+        """The servers of the *running* platform; else PostgreSQL, for as long as one command takes."""
+        if running:
+            for server in (self.postgres, self.nats):
+                if server:
+                    server.port = files.held(self.home, server.name)
+            yield
+        elif self.postgres:
+            try:
+                self.postgres.start()
+                self.prepare()
+                yield
+            finally:
+                self.postgres.stop()
+        else:
+            yield
+
+    def urls(self, process: str) -> tuple[str, str]:
+        """How the owner of a process' tables and the process itself reach its database."""
+        name, own = database_of(process), settings_of(process)
+        if not self.postgres:
+            return own.database_owner_url or own.database_url, own.database_url
+        return self.postgres.url(name, f"{name}_owner"), self.postgres.url(name, f"{name}_app")
 
 
 def _check_apart(urls: Mapping[str, str]) -> None:

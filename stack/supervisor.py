@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -220,8 +221,6 @@ class Supervisor:
 
     def note(self) -> None:
         """Write down what runs, for `tradewind status`."""
-        import json
-
         rows = [
             {
                 "name": watched.child.name,

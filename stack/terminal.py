@@ -108,7 +108,7 @@ def retell(lines: IO[str], reporter: Reporter) -> str | None:
         elif "say" in what:
             reporter.say(what["say"])
         else:
-            return what.get("failed")
+            return str(what["failed"]) if "failed" in what else None
     return "It ended before it was ready."
 
 

@@ -1,38 +1,29 @@
-"""`tradewind up`, `down` and `status`: one installation, started once at a time."""
+"""`tradewind up`: from nothing to everything running, and back."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from chassis.settings import Settings
-from stack import layout, supervisor
-from stack.files import is_free, read_json, write_private
+from stack import demo, layout, operations, people, supervisor
+from stack.files import is_free, read_json
 from stack.nats import NatsFailed
 from stack.postgres import PostgresFailed
-from stack.terminal import Pipe, Reporter, Screen, complaints, console, retell, show_addresses, step
+from stack.running import STOPS_WITHIN, NotPossible, installation, runner
+from stack.terminal import Pipe, Reporter, Screen, console, retell, show_addresses, step
 
-STOPS_WITHIN = 90.0
 # What belongs to the data of an installation; anything else in the folder is not ours to remove.
 OURS = (
     "postgres", "postgres-programs", "nats", "nats.conf", "keys", "logs", "imports",
-    "secrets.json", "ports.json", "sign-ins.json", "state.json",
+    "secrets.json", "ports.json", "sign-ins.json", "state.json", "company.json",
 )  # fmt: skip
-
-
-class NotPossible(Exception):
-    """A command cannot be carried out; the message says what would be right."""
 
 
 @dataclass(frozen=True)
@@ -42,43 +33,6 @@ class Wishes:
     fresh: bool = False
     empty: bool = False
     detach: bool = False
-
-
-@contextmanager
-def installation(home: Path) -> Iterator[None]:
-    """Being the one that runs this installation; refuses when another process is."""
-    home.mkdir(parents=True, exist_ok=True)
-    with open(home / "running.lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NotPossible(
-                f"Tradewind is already running in {home} (process {_pid(file)}); `tradewind down` ends it."
-            ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def runner(home: Path) -> int:
-    """The process that runs this installation, or 0. The lock tells, so a stale number is never believed."""
-    path = home / "running.lock"
-    if not path.exists():
-        return 0
-    with open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _pid(file)
-    return 0
-
-
-def _pid(file: IO[str]) -> int:
-    file.seek(0)
-    text = file.read().strip()
-    return int(text) if text.isdigit() else 0
 
 
 def up(wishes: Wishes, report_to: int | None = None) -> int:
@@ -128,20 +82,14 @@ def _start(running: supervisor.Supervisor, wishes: Wishes, reporter: Reporter) -
         running.start_servers()
         doing.detail = _where(running.servers)
     with step(reporter, "Migrations") as doing:
-        doing.detail = migrate(running.servers)
+        doing.detail = operations.migrate_all(running.servers)
     with step(reporter, "Services and gateway") as doing:
         running.start_processes()
         doing.detail = f"{len(layout.PROCESSES)} processes"
-    if not wishes.empty and not (home / "sign-ins.json").exists():
-        from stack import demo
-
-        with step(reporter, "Demo company") as doing:
-            doing.detail = demo.make(running.http, home)
-
-
-def migrate(servers: layout.Servers) -> str:
-    """Bring every database to this version, side by side; a sentence on what was done."""
-    raise NotPossible(f"There are no migrations in {servers.home}.")
+    if not (home / demo.MADE).exists():
+        with step(reporter, "Organization" if wishes.empty else "Demo company") as doing:
+            servers = running.servers
+            doing.detail = demo.make_empty(servers) if wishes.empty else demo.make(servers, running.http)
 
 
 def _where(servers: layout.Servers) -> str:
@@ -232,51 +180,4 @@ def _detached(servers: layout.Servers, wishes: Wishes) -> int:
 
 def _show(home: Path) -> None:
     state = read_json(home / "state.json")
-    sign_ins = read_json(home / "sign-ins.json") or []
-    show_addresses(state["http"], state["grpc"], sign_ins, str(home / "sign-ins.json"))
-
-
-def down() -> int:
-    """End what `up` started; nothing else."""
-    home = Settings.from_env("").home.absolute()
-    pid = runner(home)
-    if not pid:
-        console.print(f"Tradewind is not running in {home}.")
-        return 0
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOPS_WITHIN
-    with console.status("Stopping"):
-        while runner(home) == pid:
-            if time.monotonic() > deadline:
-                raise NotPossible(
-                    f"Process {pid} is still stopping after {STOPS_WITHIN:.0f} s; see {home}/logs."
-                )
-            time.sleep(0.1)
-    console.print("Tradewind has stopped; its data are kept.")
-    return 0
-
-
-def status() -> int:
-    """What runs, one line a process; exit code 3 when nothing does."""
-    home = Settings.from_env("").home.absolute()
-    pid = runner(home)
-    if not pid:
-        complaints.print(f"Tradewind is not running in {home}.")
-        return 3
-    state = read_json(home / "state.json")
-    console.print(f"Tradewind runs in {home} (process {pid}): HTTP {state['http']}, gRPC {state['grpc']}")
-    for process in state["processes"]:
-        console.print(
-            f"  {process['name']:<12} {process['pid']:>7}  {process['restarts']} restarts  {process['log']}"
-        )
-    return 0
-
-
-def keep_sign_ins(home: Path, people: list[dict[str, str]]) -> None:
-    """Add people who may sign in to the private list of the installation."""
-    import json
-
-    known = read_json(home / "sign-ins.json") or []
-    named = {person["email"] for person in people}
-    merged = [person for person in known if person["email"] not in named] + people
-    write_private(home / "sign-ins.json", json.dumps(merged, indent=2, ensure_ascii=False) + "\n")
+    show_addresses(state["http"], state["grpc"], people.sign_ins(home), str(home / people.SIGN_INS))

@@ -1,0 +1,181 @@
+"""The commands that work on an installation: migrate, seed, verify and import."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from chassis.kernel.refusals import Refused
+from stack import demo, layout, operations, people
+from stack.api import Api, ApiRefused
+from stack.expressions import MappingWrong
+from stack.files import read_json
+from stack.importer import Import, Tally
+from stack.journal import CREATED, SKIPPED, UPDATED, Journal
+from stack.mapping import ImportMapping
+from stack.running import NotPossible, installation, runner
+from stack.terminal import console
+
+CONNECTIONS = 24
+
+
+@contextmanager
+def _servers() -> Iterator[layout.Servers]:
+    """The installation's servers, whether the platform runs or not."""
+    servers = layout.Servers.from_env()
+    if runner(servers.home):
+        with servers.reachable(running=True):
+            yield servers
+    else:
+        with installation(servers.home), servers.reachable(running=False):
+            yield servers
+
+
+def _address(servers: layout.Servers) -> str:
+    """Where the running platform's API is."""
+    if not runner(servers.home):
+        raise NotPossible(f"Tradewind is not running in {servers.home}; `tradewind up --detach` starts it.")
+    return str(read_json(servers.home / "state.json")["http"])
+
+
+def migrate() -> int:
+    """Bring every database to this version."""
+    with _servers() as servers:
+        console.print(f"Migrations: {operations.migrate_all(servers)}.")
+    return 0
+
+
+def seed() -> int:
+    """Make the demo company; once made, nothing is made twice."""
+    with _servers() as servers:
+        try:
+            console.print(f"Demo company: {demo.make(servers, _address(servers))}.")
+        except (ApiRefused, Refused) as refused:
+            raise NotPossible(f"The demo company could not be made: {refused}") from refused
+    return 0
+
+
+def verify() -> int:
+    """Print what every conservation law says; 1 when one is broken."""
+    with _servers() as servers:
+        verdicts = operations.verify_all(servers)
+    table = Table("service", "law", "holds", "looked at", "what it says", box=None)
+    for verdict in verdicts:
+        holds = "[red]BROKEN[/]" if verdict.broken else "[green]yes[/]"
+        table.add_row(verdict.service, verdict.name, holds, f"{verdict.counted:,}", verdict.sentence)
+        for row in verdict.broken:
+            table.add_row("", "", "", "", f"[red]{row}[/]")
+    console.print(table)
+    broken = sum(bool(verdict.broken) for verdict in verdicts)
+    console.print(f"{len(verdicts)} laws asked, {broken} broken.")
+    return 1 if broken else 0
+
+
+def bring_in(
+    path: Path, folder: Path, email: str | None, organization: str | None, report: Path | None
+) -> int:
+    """Import a folder by a mapping; 1 when a row was refused."""
+    mapping = _mapping(path)
+    if not folder.is_dir():
+        raise NotPossible(f"There is no folder {folder}.")
+    with _servers() as servers:
+        http = _address(servers)
+        person = _importer(servers, mapping, email, organization)
+        started = time.monotonic()
+        try:
+            tallies = asyncio.run(_run(servers.home, mapping, folder, http, person, report))
+        except (MappingWrong, ApiRefused) as wrong:
+            raise NotPossible(str(wrong)) from wrong
+        except BaseExceptionGroup as several:
+            wrong_mapping, rest = several.split(MappingWrong)
+            if wrong_mapping is None or rest is not None:
+                raise
+            raise NotPossible(str(wrong_mapping.exceptions[0])) from several
+    _show(tallies, time.monotonic() - started)
+    return 0 if not any(tally.refused for tally in tallies) else 1
+
+
+def _mapping(path: Path) -> ImportMapping:
+    """A file, or the name of a mapping that comes along: `crm_maven`."""
+    beside = Path(__file__).parent / "mappings" / f"{path.name.removesuffix('.yaml')}.yaml"
+    try:
+        return ImportMapping.load(path if path.exists() else beside if beside.exists() else path)
+    except MappingWrong as wrong:
+        raise NotPossible(str(wrong)) from wrong
+
+
+def _importer(
+    servers: layout.Servers, mapping: ImportMapping, email: str | None, organization: str | None
+) -> dict[str, str]:
+    if organization:
+        slug = "".join(c for c in mapping.name.lower() if c.isalnum())
+        return people.find(servers.home, organization=organization, email=email or "") or people.found(
+            servers, organization, email or f"admin@{slug}.example", **mapping.settings
+        )
+    person = people.find(servers.home, email=email or "")
+    if person is None:
+        raise NotPossible(
+            f"{email or 'nobody'} is not in {servers.home / people.SIGN_INS}; --as names somebody who is, "
+            "--organization makes a new one."
+        )
+    return person
+
+
+async def _run(
+    home: Path, mapping: ImportMapping, folder: Path, http: str, person: dict[str, str], report: Path | None
+) -> list[Tally]:
+    api = Api(http, connections=CONNECTIONS, organization=person["organization"])
+    await api.sign_in(person["email"], person["password"])
+    bar = Progress(
+        TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(), console=console,
+    )  # fmt: skip
+    tasks = {step.name: bar.add_task(step.name, start=False) for step in mapping.steps}
+
+    def progress(step: str, read: int, size: int) -> None:
+        bar.start_task(tasks[step])
+        bar.update(tasks[step], completed=read, total=max(size, 1))
+
+    work = Import.into(home, mapping, folder, api, progress, person["organization"])
+    try:
+        with bar:
+            tallies = await work.run()
+        if report:
+            _write(report, work.journal)
+    finally:
+        work.journal.close()
+        await api.close()
+    return tallies
+
+
+def _write(path: Path, journal: Journal) -> None:
+    """The verdict on every row, as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["step", "row", "verdict", "refused", "reason", "record"])
+        for entry in journal.entries():
+            name = entry.names.get("$name", "")
+            rows.writerow([entry.step, entry.row, entry.verdict, entry.refused, entry.reason, name])
+
+
+def _show(tallies: list[Tally], seconds: float) -> None:
+    table = Table("step", "file", "rows", "created", "updated", "skipped", "refused", box=None)
+    for tally in tallies:
+        counts = [tally.rows, *(tally.verdicts[v] for v in (CREATED, UPDATED, SKIPPED)), tally.refused]
+        table.add_row(tally.step, tally.file, *(f"{count:,}" for count in counts))
+    console.print(table)
+    for tally in tallies:
+        for sentence, count in [*tally.notes.most_common(), *tally.reasons.most_common(10)]:
+            if count:
+                console.print(f"  {tally.step}: {count:,} × {sentence}", markup=False)
+    total = sum(tally.rows for tally in tallies)
+    holds = all(tally.adds_up for tally in tallies)
+    sums = "= created + updated + skipped" if holds else "do NOT add up: this is a defect"
+    console.print(f"{total:,} rows {sums}; {seconds:.1f} s.")

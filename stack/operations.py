@@ -1,0 +1,37 @@
+"""What is done to a whole installation: schemas brought up to date, laws asked, facts checked."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+
+from chassis import laws, migrate
+from chassis.database import Database
+from stack import layout
+
+
+def migrate_all(servers: layout.Servers) -> str:
+    """Bring every database to this version; a few words on what was done."""
+    applied = 0
+    for process in layout.PROCESSES:
+        applied += len(migrate.upgrade(layout.module_of(process), *servers.urls(process)))
+    return f"{applied} applied" if applied else "nothing to do"
+
+
+async def _verdicts(servers: layout.Servers, process: str) -> list[laws.Verdict]:
+    service = importlib.import_module(f"{layout.module_of(process)}.service").SERVICE
+    database = Database(servers.urls(process)[1], size=2)
+    try:
+        return await laws.verify(layout.database_of(process), service.store(database), service.checks)
+    finally:
+        await database.close()
+
+
+def verify_all(servers: layout.Servers) -> list[laws.Verdict]:
+    """What every law of every service says now."""
+
+    async def ask() -> list[laws.Verdict]:
+        found = [await _verdicts(servers, process) for process in layout.PROCESSES]
+        return [verdict for verdicts in found for verdict in verdicts]
+
+    return asyncio.run(ask())
