@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,7 @@ POLL_SECONDS = 1.0
 
 def feed_of(service: str) -> type[Rpc]:
     """The rpc class of `tradewind.<service>.v1.EventsService`."""
+    importlib.import_module(f"tradewind.{service}.v1.events_pb2")  # a service may have no events of its own
     return type("FeedRpc", (_Feed,), {"service": f"tradewind.{service}.v1.EventsService"})
 
 
