@@ -207,8 +207,8 @@ LEADS: list[tuple[dict[str, Any], str]] = [
 async def seed(api: Any) -> None:
     """Make them all; the parts of one customer follow it."""
     names: dict[str, str] = {}
-    for customer in CUSTOMERS:
-        names[customer["displayName"]] = (await api.post("/v1/customers", customer))["name"]
+    for profile in CUSTOMERS:
+        names[profile["displayName"]] = (await api.post("/v1/customers", profile))["name"]
     await api.patch(f"/v1/{names['云帆科技（北京）']}", {"parent": names["云帆科技"]})
     for customer, people in CONTACTS.items():
         for name, title, role, email, phone, language in people:

@@ -25,7 +25,9 @@ class ContactRpc(Rpc):
         if before is not None and record.customer == before.customer:
             return record
         try:
-            customer = await tx.get(Customer, record.customer)
-        except Refused:
+            customer = await tx.get(Customer, record.customer, permission="customers.read")
+        except Refused as refused:
+            if refused.reason != "NOT_FOUND":
+                raise
             raise Refused("REFERENCE_UNKNOWN", field="customer", name=record.customer) from None
         return record.following(customer)

@@ -39,7 +39,7 @@ class CustomerRpc(Rpc):
     async def admit(self, tx: Tx, record: Customer, before: Customer | None) -> Customer:
         """Tidy, numbered, no duplicate when new, and with a parent that can be one."""
         if before is None:
-            record = await numbered(tx, record, allow_duplicate=tx.request.allow_duplicate)
+            record = await numbered(tx, record, allow_duplicate=tx.call.request.allow_duplicate)
         else:
             record = record.tidy(tx.call.now.date())
         if record.parent and (before is None or record.parent != before.parent):

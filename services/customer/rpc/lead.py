@@ -107,10 +107,11 @@ class LeadRpc(Rpc):
     @staticmethod
     async def _customer(tx: Tx, lead: Lead, id: str, request: Any) -> Customer:
         if request.customer:
-            tx.call.require("customers.read")
             try:
-                return await tx.get(Customer, request.customer)
-            except Refused:
+                return await tx.get(Customer, request.customer, permission="customers.read")
+            except Refused as refused:
+                if refused.reason != "NOT_FOUND":
+                    raise
                 raise Refused("REFERENCE_UNKNOWN", field="customer", name=request.customer) from None
         tx.call.require("customers.write")
         made = tx.add(await numbered(tx, lead.as_customer(id), allow_duplicate=request.allow_duplicate))
