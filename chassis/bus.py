@@ -76,6 +76,8 @@ class Bus:
     async def publish(self, service: str, events: Sequence[feed_pb2.FeedEvent]) -> int:
         """Publish events of one partition in order; the position up to which all are acknowledged."""
         done = events[0].position - 1
+        if self.js is None:
+            return done
         try:
             await self.assert_stream(service)
             for at in range(0, len(events), IN_FLIGHT):
@@ -105,6 +107,8 @@ class Bus:
         None when the broker cannot be asked.
         """
         key = (subscriber, source, part)
+        if self.js is None:
+            return None
         try:
             if key not in self._subscriptions:
                 self._subscriptions[key] = await self._subscribe(subscriber, source, part)

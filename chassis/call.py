@@ -58,6 +58,9 @@ class Call:
     clients: Clients | None = None
     event: Any = None  # the FeedEvent being reacted to
     request: Any = None  # the message as it came
+    session: str = ""  # "sessions/…" or "apiKeys/…": the credential behind the call
+    peer: str = ""  # of a public call: the client's address and what the client calls itself,
+    agent: str = ""  # as the gateway says
 
     @staticmethod
     def new_id() -> str:

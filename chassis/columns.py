@@ -32,10 +32,14 @@ def unwrap(hint: Any) -> tuple[Any, bool]:
 
 
 @cache
-def hints_of(record: type) -> dict[str, Any]:
-    """The resolved type hints of a record's fields, in their order."""
+def _hints_of(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record)
     return {field.name: hints[field.name] for field in fields(record)}
+
+
+def hints_of(record: Any) -> dict[str, Any]:
+    """The resolved type hints of a record's fields, in their order."""
+    return _hints_of(record)
 
 
 @cache

@@ -11,9 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg._preparing import PrepareManager
 from psycopg.types.numeric import Int8Dumper
-from sqlalchemy import event
+from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.kernel.refusals import Refused
@@ -36,7 +35,8 @@ class Database:
             isolation_level="AUTOCOMMIT", pool_use_lifo=True,
             connect_args={
                 "connect_timeout": 5, "prepare_threshold": 0,
-                "options": "-c timezone=UTC -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000",
+                "options": "-c timezone=UTC -c lock_timeout=2000"
+                " -c idle_in_transaction_session_timeout=10000",
             },
         )  # fmt: skip
         event.listen(self.engine.sync_engine, "connect", _prepare)
@@ -44,8 +44,6 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection in autocommit mode; a broken one is thrown away, not given back."""
-        from sqlalchemy import exc
-
         try:
             lease = await self.engine.connect()
         except exc.TimeoutError:
@@ -73,21 +71,8 @@ class Database:
         await self.engine.dispose()
 
 
-class _Kept(PrepareManager):
-    """Prepared statements stay over a ROLLBACK, as PostgreSQL has it.
-
-    psycopg deallocates them all when it sees one; in a pipeline it sees it late, and then throws away
-    the BEGIN that the next transaction has prepared meanwhile.
-    """
-
-    def _should_discard(self, *_: Any) -> bool:
-        return False
-
-
 def _prepare(connection: Any, _record: Any) -> None:
     # One integer width for every parameter: otherwise each size of number prepares a statement anew.
     driver = connection.driver_connection
     driver.adapters.register_dumper(int, Int8Dumper)
-    driver._prepared = _Kept()
-    driver.prepare_threshold = 0
     driver.prepared_max = 500

@@ -24,7 +24,7 @@ from chassis.bus import Bus
 from chassis.call import Call
 from chassis.jobs import organizations
 from chassis.outbox import PARTS
-from chassis.store import Store, Tx
+from chassis.store import Replayed, Store, Tx
 
 if TYPE_CHECKING:
     from chassis.clients import Clients
@@ -55,8 +55,11 @@ def reactions_of(module: ModuleType | None) -> dict[str, tuple[type[Message], li
     return found
 
 
-class Moved(Exception):
+class Moved(Replayed):
     """Another process moved the cursor: what was about to be done has been done."""
+
+    def __init__(self) -> None:
+        super().__init__(False, b"")
 
 
 class Consumer:
@@ -93,7 +96,7 @@ class Consumer:
             epoch, at = await self._restart(source, part, events[0].epoch)
         fresh = [event for event in events if event.position > at]
         while fresh:
-            run = []
+            run: list[feed_pb2.FeedEvent] = []
             for event in fresh[:BATCH]:
                 if event.position != at + 1 + len(run):
                     break
@@ -126,33 +129,13 @@ class Consumer:
         calls = [self._call(event) for event in run]
         with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
             async with self.store.begin(calls[0]) as tx:
-                tx.writes.raw(
-                    "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
-                    " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos, epoch = EXCLUDED.epoch"
-                    " WHERE c.pos = %s RETURNING 1",
-                    [source, part, run[0].epoch, run[-1].position, at], "CURSOR_MOVED",
-                )  # fmt: skip
-                await self._move(tx)
+                await _move(tx, source, part, run[0].epoch, at, run[-1].position)
                 for event, call in zip(run, calls, strict=True):
                     if tx.call.tenant != call.tenant:
                         await tx.flush()
                         await tx.enter(call)
                     tx.call = call
                     await self._react(event, tx)
-
-    @staticmethod
-    async def _move(tx: Tx) -> None:
-        """Take the cursor first: its row lock is the fence against a second process with the same batch."""
-        from psycopg import Error
-
-        statement, params = tx.writes.take()[0]
-        cursor = await tx.connection.execute(statement, params, prepare=True)
-        try:
-            await cursor.fetchall()
-        except Error as problem:
-            if problem.sqlstate == "TW001":
-                raise Moved from None
-            raise
 
     async def _react(self, event: feed_pb2.FeedEvent, tx: Tx) -> None:
         if (event.organization, event.record) in self._parked:
@@ -180,7 +163,8 @@ class Consumer:
     ) -> int:
         key = (source, part, event.position)
         self._failures[key] = self._failures.get(key, 0) + 1
-        log.warning("%s %s of %s failed %d times", event.type, event.position, event.record, self._failures[key],
+        times = self._failures[key]
+        log.warning("%s %s of %s failed %d times", event.type, event.position, event.record, times,
                     exc_info=problem)  # fmt: skip
         if self._failures[key] < ATTEMPTS:
             await asyncio.sleep(0.05 * 2 ** self._failures[key])
@@ -189,12 +173,7 @@ class Consumer:
         call = self._call(event)
         try:
             async with self.store.begin(call) as tx:
-                tx.writes.raw(
-                    "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
-                    " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos WHERE c.pos = %s RETURNING 1",
-                    [source, part, event.epoch, event.position, at], "CURSOR_MOVED",
-                )  # fmt: skip
-                await self._move(tx)
+                await _move(tx, source, part, event.epoch, at, event.position)
                 await self._park(tx, event, f"{type(problem).__name__}: {problem}")
         except Moved:
             return (await self.cursor(source, part))[1]
@@ -335,3 +314,16 @@ class Consumer:
                 kind, functions = self.reactions[event.type]
                 for function in functions:
                     await function(kind.FromString(event.payload.value), tx)
+
+
+async def _move(tx: Tx, source: str, part: int, epoch: str, at: int, to: int) -> None:
+    """Move the cursor first: its row lock is the fence against a second process with the same batch."""
+    cursor = await tx.connection.execute(
+        "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos, epoch = EXCLUDED.epoch"
+        " WHERE c.pos = %s RETURNING 1",
+        (source, part, epoch, to, at), prepare=True,
+    )  # fmt: skip
+    tx.sent = True
+    if await cursor.fetchone() is None:
+        raise Moved

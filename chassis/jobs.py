@@ -80,7 +80,8 @@ class Jobs:
         """Run a job once, for every organization."""
         for organization in await organizations(self.store):
             call = Call(
-                tenant=organization, user=f"services/{self.service}", cause=f"job:{getattr(job, '__name__', 'job')}",
+                tenant=organization, user=f"services/{self.service}",
+                cause=f"job:{getattr(job, '__name__', 'job')}",
                 deadline=time.monotonic() + LEASE_SECONDS, clients=self.clients,
             )  # fmt: skip
             async with self.store.begin(call) as tx:

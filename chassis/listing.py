@@ -33,7 +33,11 @@ def _order(text: str, collection: Collection[Any]) -> list[tuple[str, bool]]:
         direction = direction.strip().lower() or "asc"
         column = "id" if name == "name" else name
         field = collection.field(column)
-        nested = field is None or column in collection.private or field.columns[0].type.__class__.__name__ == "JSONB"
+        nested = (
+            field is None
+            or column in collection.private
+            or field.columns[0].type.__class__.__name__ == "JSONB"
+        )
         if nested or direction not in ("asc", "desc") or len(order) >= 4:
             problem = f"{part!r} is no field with asc or desc, four at the most"
             raise Refused("ORDER_INVALID", field="order_by", problem=problem)

@@ -25,6 +25,7 @@ from chassis import schema
 
 TENANT = "tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid"
 
+
 def _sqlalchemy_url(url: str) -> str:
     return "postgresql+psycopg://" + url.partition("://")[2]
 
@@ -81,6 +82,11 @@ def draft(package: str, metadata: sa.MetaData, owner_url: str, message: str) -> 
         made = produce_migrations(_context(connection), metadata)
     assert made.upgrade_ops is not None
     body = render_python_code(made.upgrade_ops)
+    # The renderer does not import what it names here, and signs what it made.
+    body = body.replace("JSONB(astext_type=Text())", "JSONB()").replace(
+        "JSONB(astext_type=sa.Text())", "JSONB()"
+    )
+    body = "\n".join(line for line in body.splitlines() if "###" not in line and "info={" not in line)
     head = ScriptDirectory.from_config(_config(package, "")).get_current_head()
     secured = []
     for step in made.upgrade_ops.ops:

@@ -46,6 +46,7 @@ _COLUMNS = (
     " cause, traceparent, occurred_at, pos"
 )
 
+
 def part_of(tenant: str) -> int:
     """The partition an organization lives in, the same for ever."""
     return zlib.crc32(uuid.UUID(tenant).bytes) % PARTS

@@ -82,7 +82,7 @@ class Reasons:
         return status
 
 
-def reason_of(problem: grpc.RpcError) -> tuple[str, dict[str, str]]:
+def reason_of(problem: Any) -> tuple[str, dict[str, str]]:
     """(reason, facts) of a refused call, as a caller reads them; ("", {}) when it carries none."""
     status = status_of(problem)
     for detail in status.details if status else ():
@@ -92,11 +92,11 @@ def reason_of(problem: grpc.RpcError) -> tuple[str, dict[str, str]]:
     return "", {}
 
 
-def status_of(problem: grpc.RpcError) -> status_pb2.Status | None:
+def status_of(problem: Any) -> status_pb2.Status | None:
     """The google.rpc.Status a refused call carries, if any."""
-    for key, value in problem.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            return status_pb2.Status.FromString(value)
+    for entry in problem.trailing_metadata() or ():
+        if entry[0] == "grpc-status-details-bin":
+            return status_pb2.Status.FromString(entry[1])
     return None
 
 

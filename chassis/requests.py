@@ -10,7 +10,7 @@ from typing import Any
 
 import protovalidate
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from chassis.kernel.refusals import Refused
@@ -30,19 +30,19 @@ def behaviors(descriptor: Descriptor) -> Mapping[str, frozenset[int]]:
     }
 
 
-def _is_list(field: FieldDescriptor) -> bool:
+def _is_list(field: Any) -> bool:
     return bool(field.is_repeated)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
+def _is_map(field: Any) -> bool:
     return bool(field.message_type and field.message_type.GetOptions().map_entry)
 
 
-def _absent(message: Message, field: FieldDescriptor) -> bool:
+def _absent(message: Message, field: Any) -> bool:
     if _is_list(field):
         return not getattr(message, field.name)
     if field.message_type is not None or field.has_presence:
-        return not message.HasField(field.name)  # type: ignore[arg-type]
+        return not message.HasField(field.name)
     return not getattr(message, field.name)
 
 
@@ -76,7 +76,7 @@ def clear_computed(message: Message) -> None:
     for inner, _ in _nested(message, ""):
         for name, said in behaviors(inner.DESCRIPTOR).items():
             if OUTPUT_ONLY in said:
-                inner.ClearField(name)  # type: ignore[arg-type]
+                inner.ClearField(name)
         clear_computed(inner)
 
 

@@ -7,12 +7,13 @@ etags are handled in the transaction (see store); standard methods come from the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -216,14 +217,17 @@ class Server:
         trace = metadata.get("traceparent", "")
         if policy.permission == "public" and not token:
             return Call(tenant="", user="", method=policy.path, permission="public", scope="own",
-                        locale=locale or "en", clients=self.clients, traceparent=trace)  # fmt: skip
+                        locale=locale or "en", clients=self.clients, traceparent=trace,
+                        peer=metadata.get("x-internal-peer", ""),
+                        agent=metadata.get("x-internal-agent", ""))  # fmt: skip
         if scheme.lower() != "bearer" or not token:
             raise Refused("UNAUTHENTICATED", problem="the call carries no bearer token")
         who = self.validator.verify(token)
         return Call(
             tenant=who.tenant, user=who.user, method=policy.path, permission=policy.permission,
             scope=scope_for(policy, who), permissions=who.permissions, roles=who.roles, team=who.team,
-            teams=who.teams, locale=locale or who.locale, actor=who.actor, clients=self.clients, traceparent=trace,
+            teams=who.teams, locale=locale or who.locale, actor=who.actor, clients=self.clients,
+            traceparent=trace,
         )  # fmt: skip
 
     async def _carry_out(self, policy: Policy, handler: Handler, request: Message, call: Call) -> Any:
@@ -264,13 +268,11 @@ class Server:
         status = self.reasons.status(refused, call.locale)
         if not policy.effects or status.code not in _FINAL:
             return
-        async with self.store.begin(replaced(call)) as tx:
-            tx.writes.raw(
-                "INSERT INTO answers (tenant_id, principal, method, request_id, request_hash, refused, response)"
-                " VALUES (%s, %s, %s, %s, %s, true, %s) ON CONFLICT DO NOTHING RETURNING 1",
-                [call.tenant, call.user, call.method, call.request_id, call.request_hash,
-                 status.SerializeToString()],
-            )  # fmt: skip
+        beside = replace(call, request_id="")  # its own transaction: the refused one is gone
+        with contextlib.suppress(psycopg.errors.UniqueViolation):
+            async with self.store.begin(beside) as tx:
+                tx.call = call
+                tx.keep(refused=True, answer=status.SerializeToString())
 
     def _status(self, problem: BaseException, metadata: dict[str, str]) -> status_pb2.Status:
         locale = metadata.get("accept-language", "en")
@@ -284,15 +286,6 @@ class Server:
         except LookupError:
             log.exception("a reason nobody declared: %s", refused.reason)
             return self.reasons.status(Refused("INTERNAL", trace=telemetry.trace_id()), locale)
-
-
-def replaced(call: Call) -> Call:
-    """The same call without its request_id, for a transaction beside it."""
-    import copy
-
-    other = copy.copy(call)
-    other.request_id = ""
-    return other
 
 
 def scope_for(policy: Policy, who: Principal) -> str:

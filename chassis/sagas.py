@@ -78,9 +78,9 @@ def start(tx: Tx, saga: Saga, record: str, data: dict[str, Any]) -> str:
     call = tx.call
     known = {"actor": call.actor or call.user, "locale": call.locale, "traceparent": call.traceparent}
     tx.writes.raw(
-        "INSERT INTO sagas (tenant_id, id, type, record, version, step, state, attempts, next_at, deadline_at,"
-        " data, history) VALUES (%s, %s, %s, %s, 1, 0, 'RUNNING', 0, clock_timestamp(), %s, %s, '[]')"
-        " RETURNING 1",
+        "INSERT INTO sagas (tenant_id, id, type, record, version, step, state, attempts, next_at,"
+        " deadline_at, data, history) VALUES (%s, %s, %s, %s, 1, 0, 'RUNNING', 0, clock_timestamp(), %s,"
+        " %s, '[]') RETURNING 1",
         [call.tenant, saga_id, saga.type, record, call.now + PATIENCE, json.dumps(data | {"_call": known})],
     )  # fmt: skip
     return saga_id
@@ -213,8 +213,8 @@ class Sagas:
         at.history.append({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "said": said[:500]})
         attempts = at.attempts + 1 if wait else 0
         tx.writes.raw(
-            "UPDATE sagas SET version = version + 1, step = %s, state = %s, attempts = %s, data = %s, history = %s,"
-            " next_at = clock_timestamp() + make_interval(secs => %s)"
+            "UPDATE sagas SET version = version + 1, step = %s, state = %s, attempts = %s, data = %s,"
+            " history = %s, next_at = clock_timestamp() + make_interval(secs => %s)"
             " WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1",
             [step, state, attempts, json.dumps(at.data), json.dumps(at.history[-100:]), float(wait),
              tx.call.tenant, at.id, at.version], "CONFLICT",

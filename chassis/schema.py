@@ -48,8 +48,9 @@ CREATE TABLE number_series (
 CREATE TABLE tenants (id uuid PRIMARY KEY);
 
 CREATE TABLE sagas (
-  tenant_id uuid NOT NULL, id text NOT NULL, type text NOT NULL, record text NOT NULL, version bigint NOT NULL,
-  step integer NOT NULL, state text NOT NULL, attempts integer NOT NULL, next_at timestamptz NOT NULL,
+  tenant_id uuid NOT NULL, id text NOT NULL, type text NOT NULL, record text NOT NULL,
+  version bigint NOT NULL, step integer NOT NULL, state text NOT NULL, attempts integer NOT NULL,
+  next_at timestamptz NOT NULL,
   deadline_at timestamptz NOT NULL, data jsonb NOT NULL, history jsonb NOT NULL, PRIMARY KEY (tenant_id, id));
 CREATE INDEX sagas_by_due ON sagas (next_at) WHERE state IN ('RUNNING', 'COMPENSATING');
 CREATE INDEX sagas_by_record ON sagas (tenant_id, record);

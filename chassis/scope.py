@@ -17,7 +17,8 @@ def condition(call: Call, owner: str = "owner", team: str = "team", people: str 
     """(` AND …`, parameters) that keeps what the call's scope reaches; *people* "" where there are none."""
     if call.scope == "all" or call.user.startswith("services/"):
         return "", []
-    arms, params = [f"{owner} = %s"], [call.user]
+    arms = [f"{owner} = %s"]
+    params: list[Any] = [call.user]
     if people:
         arms.append(f"{people} @> %s::jsonb")
         params.append(json.dumps([call.user]))

@@ -133,7 +133,7 @@ class Service:
         return [
             _connected(runtime),
             runtime.relay.run(),
-            _forever(runtime.consumer, runtime.bus),
+            runtime.consumer.run(runtime.bus),
             runtime.jobs.run(),
             runtime.sagas.run(),
         ]
@@ -162,12 +162,6 @@ async def _connected(runtime: Runtime) -> None:
         except Exception as problem:
             log.warning("the broker is not there: %s", problem)
             await asyncio.sleep(0.5)
-
-
-async def _forever(consumer: Consumer, bus: Bus | None) -> None:
-    while bus is not None and bus.js is None:
-        await asyncio.sleep(0.05)
-    await consumer.run(bus)
 
 
 async def until_told() -> None:

@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 
 from google.api import resource_pb2
 from google.protobuf import timestamp_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.type import date_pb2, decimal_pb2, money_pb2
@@ -96,7 +95,7 @@ def _well_known(kind: Any) -> tuple[To, Read] | None:
     return None
 
 
-def _enum(kind: type[StrEnum], field: FieldDescriptor) -> tuple[To, Read]:
+def _enum(kind: type[StrEnum], field: Any) -> tuple[To, Read]:
     numbers = {value.name: value.number for value in field.enum_type.values}
     missing = [member.value for member in kind if member.value not in numbers]
     if missing:
@@ -115,14 +114,18 @@ def _enum(kind: type[StrEnum], field: FieldDescriptor) -> tuple[To, Read]:
     return (lambda v: numbers[v.value]), read
 
 
-def _part(kind: Any, field: FieldDescriptor) -> tuple[To, Read]:
+def _class(kind: Any) -> type[Any]:
+    return kind
+
+
+def _part(kind: Any, field: Any) -> tuple[To, Read]:
     """(to message value, read message value) of one value of this type."""
     if known := _well_known(kind):
         return known
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _enum(kind, field)
     if is_dataclass(kind):
-        nested: Shape[Any, Any] = Shape(kind, GetMessageClass(field.message_type))
+        nested: Shape[Any, Any] = Shape(_class(kind), GetMessageClass(field.message_type))
         return nested, nested.read
     if kind is str and field.enum_type is not None:
         numbers = {value.name: value.number for value in field.enum_type.values}
@@ -134,7 +137,7 @@ def _part(kind: Any, field: FieldDescriptor) -> tuple[To, Read]:
 class _Member:
     """One field on both sides."""
 
-    def __init__(self, name: str, hint: Any, field: FieldDescriptor) -> None:
+    def __init__(self, name: str, hint: Any, field: Any) -> None:
         inner, self.optional = unwrap(hint)
         self.name, self.field = name, field
         origin = typing.get_origin(inner)
@@ -142,6 +145,8 @@ class _Member:
         self.map = isinstance(origin, type) and issubclass(origin, Mapping)
         kind = typing.get_args(inner)[0] if self.repeated else inner
         self.is_message = field.message_type is not None
+        self.to: Any
+        self.read_one: Any
         self.to, self.read_one = ((lambda v: v), (lambda v, _: v)) if self.map else _part(kind, field)
 
     def put(self, value: Any, out: dict[str, Any]) -> None:
@@ -162,7 +167,7 @@ class _Member:
             return dict(value)
         if self.repeated:
             return tuple(self.read_one(item, f"{at}[{i}]") for i, item in enumerate(value))
-        if self.is_message and not message.HasField(self.field.name):  # type: ignore[arg-type]
+        if self.is_message and not message.HasField(self.field.name):
             return None if self.optional else MISSING
         if self.optional and not self.is_message and not value:
             return None
@@ -174,7 +179,7 @@ class Shape(Generic[R, M]):
 
     def __init__(self, record: type[R], message: type[M]) -> None:
         self.record, self.message = record, message
-        descriptor: Descriptor = message.DESCRIPTOR
+        descriptor: Any = message.DESCRIPTOR
         hints = hints_of(record)
         is_record = issubclass(record, Record)
         self.prefix = self._prefix(descriptor) if is_record else ""
@@ -191,13 +196,13 @@ class Shape(Generic[R, M]):
             else:
                 raise TypeError(f"{field.full_name} has no field or property on {record.__qualname__}")
         self._required = {
-            f.name for f in fields(record)  # type: ignore[arg-type]
+            f.name for f in fields(_class(record))
             if f.default is MISSING and f.default_factory is MISSING
         }  # fmt: skip
 
     @staticmethod
-    def _prefix(descriptor: Descriptor) -> str:
-        resource = descriptor.GetOptions().Extensions[resource_pb2.resource]  # type: ignore[index]
+    def _prefix(descriptor: Any) -> str:
+        resource = descriptor.GetOptions().Extensions[resource_pb2.resource]
         if not resource.pattern:
             raise TypeError(f"{descriptor.full_name} lacks its google.api.resource pattern")
         return resource.pattern[0].rpartition("/")[0] + "/"

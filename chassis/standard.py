@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import symbol_database
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
 
 from chassis import listing, requests
 from chassis.call import Call
@@ -23,15 +24,9 @@ def _event(method: MethodDescriptor, noun: str, past: str) -> tuple[type, str]:
     package = method.containing_service.file.package
     name = f"{package}.{noun}{past}"
     try:
-        kind = symbol_database.Default().GetSymbol(name)  # type: ignore[attr-defined]
-    except (KeyError, AttributeError):
-        from google.protobuf import descriptor_pool
-        from google.protobuf.message_factory import GetMessageClass
-
-        try:
-            kind = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
-        except KeyError:
-            raise SystemExit(f"{method.full_name} needs the event {name}") from None
+        kind = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+    except KeyError:
+        raise SystemExit(f"{method.full_name} needs the event {name}") from None
     return kind, kind.DESCRIPTOR.fields[0].name
 
 
@@ -57,8 +52,6 @@ def _get(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
 
 
 def _list(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
-    from google.protobuf.message_factory import GetMessageClass
-
     answer = GetMessageClass(method.output_type)
     field = next(f.name for f in method.output_type.fields if f.message_type is show.message.DESCRIPTOR)
     collection = rpc.runtime.store.collections[show.record]

@@ -34,7 +34,7 @@ __all__ = ["Collection", "ReadModel", "Replayed", "Rows", "Store", "Tx", "derive
 
 R = TypeVar("R", bound=Record)
 M = TypeVar("M", bound=Message)
-_DIALECT = PsycopgDialect()
+_DIALECT: Any = PsycopgDialect()  # type: ignore[no-untyped-call]
 
 
 class Replayed(Exception):
@@ -348,16 +348,20 @@ class Tx:
     def reply(self, message: M) -> M:
         """The answer to the call, kept under its request_id so that asking again answers the same."""
         if self.call.request_id and not self.call.validate_only:
-            self.writes.raw(
-                "INSERT INTO answers (tenant_id, principal, method, request_id, request_hash, refused, response)"
-                " VALUES (%s, %s, %s, %s, %s, false, %s) RETURNING 1",
-                [self.call.tenant, self.call.user, self.call.method, self.call.request_id,
-                 self.call.request_hash, message.SerializeToString()],
-            )  # fmt: skip
+            self.keep(refused=False, answer=message.SerializeToString())
         return message
 
+    def keep(self, *, refused: bool, answer: bytes) -> None:
+        """Keep what is answered to the call's request_id. A second answer raises: the first one stands."""
+        call = self.call
+        self.writes.raw(
+            "INSERT INTO answers (tenant_id, principal, method, request_id, request_hash, refused,"
+            " response) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING 1",
+            [call.tenant, call.user, call.method, call.request_id, call.request_hash, refused, answer],
+        )
+
     def fold(self, model: Rows, *, key: Mapping[str, Any], add: Mapping[str, int]) -> None:
-        """Add to the sums of one key of a read model; sums of the same key are added up before they are sent."""
+        """Add to the sums of one key of a read model; one key is sent once, however often it is added to."""
         self.writes.fold(model, self.call.tenant, key, add)
 
     def put(self, rows: Rows, *, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:

@@ -63,7 +63,9 @@ class Collection(Generic[R]):
             for column in field.columns:
                 column.primary_key = field.name == "id"
                 columns.append(column)
-        rules = [sa.CheckConstraint(rule, name=f"{name}_{rule_name}") for rule_name, rule in self.checks.items()]
+        rules = [
+            sa.CheckConstraint(rule, name=f"{name}_{rule_name}") for rule_name, rule in self.checks.items()
+        ]
         self.table = sa.Table(name, metadata, *columns, *rules, info={"append_only": self.append_only})
         self.columns = [column.name for column in columns[1:]]
         self._indexes()
