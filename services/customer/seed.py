@@ -204,22 +204,38 @@ LEADS: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+# Who works which region.
+REPS = {
+    **dict.fromkeys(["华东", "华北", "东北"], "qin@farsail.example"),
+    **dict.fromkeys(["华南", "华中", "西南", "西北"], "tang@farsail.example"),
+    **dict.fromkeys(["Europe", "Americas"], "moreau@farsail.example"),
+}
+
+
 async def seed(api: Any) -> None:
-    """Make them all; the parts of one customer follow it."""
+    """Make them all, each by the representative of its region."""
+
+    def rep(region: str) -> Any:
+        return api.as_(REPS[region.partition("/")[0]])
+
     names: dict[str, str] = {}
+    reps: dict[str, Any] = {}
     for profile in CUSTOMERS:
-        names[profile["displayName"]] = (await api.post("/v1/customers", profile))["name"]
-    await api.patch(f"/v1/{names['云帆科技（北京）']}", {"parent": names["云帆科技"]})
+        name = profile["displayName"]
+        reps[name] = rep(profile["region"])
+        names[name] = (await reps[name].post("/v1/customers", profile))["name"]
+    await reps["云帆科技"].patch(f"/v1/{names['云帆科技（北京）']}", {"parent": names["云帆科技"]})
     for customer, people in CONTACTS.items():
         for name, title, role, email, phone, language in people:
-            await api.post(
+            await reps[customer].post(
                 "/v1/contacts",
                 {"customer": names[customer], "displayName": name, "jobTitle": title, "role": role,
                  "emails": [email], "phones": [phone], "language": language},
             )  # fmt: skip
     today = date.today()
     for days, (lead, verb) in enumerate(LEADS, start=1):
-        made = await api.post("/v1/leads", lead | {"nextFollowUpDate": _date(today + timedelta(days=days))})
+        owner = rep(lead["region"])
+        made = await owner.post("/v1/leads", lead | {"nextFollowUpDate": _date(today + timedelta(days=days))})
         if verb:
-            said = {"reason": "只要一台，转给经销商"} if verb == "disqualify" else {}
-            await api.post(f"/v1/{made['name']}:{verb}", said)
+            said = {"reason": "Wants a single unit; sent on to a dealer"} if verb == "disqualify" else {}
+            await owner.post(f"/v1/{made['name']}:{verb}", said)

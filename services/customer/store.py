@@ -20,6 +20,7 @@ class CustomerStore(Store):
         Customer,
         index=(("owner", "state"), ("team",), ("name_key",), ("legal_key",), ("tax_id",), ("parent",)),
         unique=(("number",), ("external_id",)),
+        private=("name_key", "legal_key"),
     )
     contacts = Collection(Contact, index=(("customer",), ("owner",), ("team",)), unique=(("external_id",),))
     leads = Collection(

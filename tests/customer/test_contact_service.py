@@ -52,6 +52,17 @@ async def test_a_contact_is_in_the_hands_of_its_customer(customer: Running) -> N
     await refused(rep.GetContact(name=first.name), "NOT_FOUND")
 
 
+async def test_a_contact_put_away_does_not_come_back_to_old_hands(customer: Running) -> None:
+    rep = somebody(customer, "own", team="teams/east")
+    heir = colleague(customer, rep, team="teams/north")
+    acme = await make(rep)
+    someone = await person(rep, acme)
+    await rep.DeleteContact(name=someone.name)
+    await rep.TransferCustomer(name=acme.name, owner=heir.user, team="teams/north", reason="region")
+    await refused(rep.UndeleteContact(name=someone.name), "NOT_FOUND")
+    assert (await heir.UndeleteContact(name=someone.name)).owner == heir.user
+
+
 async def test_a_contact_needs_a_customer_one_can_see(customer: Running) -> None:
     rep = somebody(customer, "own")
     hidden = await make(colleague(customer, rep))

@@ -387,3 +387,8 @@ async def test_a_dry_run_says_all_and_keeps_nothing(customer: Running) -> None:
     assert (await me.CreateCustomer(customer=wanted, validate_only=True)).number == "C-000001"
     assert not (await me.ListCustomers()).customers
     assert (await me.CreateCustomer(customer=wanted)).number == "C-000001"
+
+
+async def test_what_only_the_service_needs_is_no_field(customer: Running) -> None:
+    facts = await refused(somebody(customer).ListCustomers(filter="name_key = acme"), "FILTER_INVALID")
+    assert "legal_key" not in facts["problem"]

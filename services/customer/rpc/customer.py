@@ -115,7 +115,11 @@ class CustomerRpc(Rpc):
 
     @staticmethod
     async def _take_contacts_along(tx: Tx, customer: Customer) -> None:
-        for contact in await tx.all(Contact, customer=show.name(customer), limit=MOST_CONTACTS, scoped=False):
+        # Those put away as well: taken back later, they must not return to the old hands.
+        people = await tx.all(
+            Contact, customer=show.name(customer), deleted=True, scoped=False, limit=MOST_CONTACTS
+        )
+        for contact in people:
             moved = tx.save(contact.following(customer))
             tx.emit(
                 events_pb2.ContactTransferred(

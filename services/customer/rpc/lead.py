@@ -123,7 +123,7 @@ class LeadRpc(Rpc):
         contact = lead.as_contact(id, tx.name(customer))
         if contact is None:
             return None
-        made = tx.add(contact.following(customer))
+        made = tx.add(contact.following(customer), scoped=False)  # in the customer's hands, whoever converts
         tx.emit(events_pb2.ContactCreated(contact=show_contact(made)))
         return made
 
