@@ -85,17 +85,18 @@ FILTERS: dict[str, tuple[Callable[..., Any], int]] = {
     "times": (lambda value, factor: _plain(_decimal(value) * Decimal(factor)), 1),
     "whole": (_whole, 0),
     "yes": (lambda value, *words: value in words, -1),
+    "unless": (lambda value, *words: None if value in words else value, -1),
     "slug": (_slug, 0),
     "upper": (str.upper, 0),
     "lower": (str.lower, 0),
 }
 # These look around, or act on values that are not there.
-_SPECIAL = {"default": 1, "required": 0, "alias": 1, "name": 1, "of": 2}
+_SPECIAL = {"default": 1, "or": 1, "required": 0, "alias": 1, "map": 1, "name": 1, "of": 2}
 
 
 @dataclass(frozen=True)
 class Expression:
-    """One `{column|filter:word,…|…}`."""
+    """One `{column|filter:word,…|…}`; a source in 'quotes' is that text itself."""
 
     source: str
     filters: tuple[tuple[str, tuple[str, ...]], ...]
@@ -118,12 +119,12 @@ class Expression:
 
     def value(self, row: Row, around: Surroundings) -> Any:
         """What it comes to for one row; None where there is nothing."""
-        if self.source not in row:
-            raise MappingWrong(f"there is no column {self.source}; there are {', '.join(row)}")
-        value: Any = row[self.source]
+        value: Any = self.source[1:-1] if self.source.startswith("'") else _column(self.source, row)
         for name, words in self.filters:
             if name == "default":
                 value = words[0] if value is None else value
+            elif name == "or":
+                value = _column(words[0], row) if value is None else value
             elif name == "required":
                 if value is None:
                     raise RowWrong(f"{self.source} is missing")
@@ -137,6 +138,10 @@ class Expression:
             if other != value:
                 around.taken[f"{self.source} {value!r} is taken as {other!r}"] += 1
             return other
+        if name == "map":
+            if value not in around.aliases[words[0]]:
+                raise RowWrong(f"{self.source} {value!r} is not in the mapping's {words[0]}")
+            return around.aliases[words[0]][value]
         if name == "name":
             around.asked.setdefault(words[0], set()).add(value)
             if value not in around.names.get(words[0], {}):
@@ -151,6 +156,12 @@ class Expression:
             return FILTERS[name][0](value, *words)
         except RowWrong as wrong:
             raise RowWrong(f"{self.source}: {wrong}") from None
+
+
+def _column(name: str, row: Row) -> str | None:
+    if name not in row:
+        raise MappingWrong(f"there is no column {name}; there are {', '.join(row)}")
+    return row[name]
 
 
 def _all_filters() -> list[str]:

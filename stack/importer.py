@@ -166,6 +166,8 @@ class Import:
         try:
             if isinstance(row, RowWrong):
                 raise row
+            for column, template in step.columns:
+                row = {**row, column: template.value(row, self.around)}
             for note in step.notes:
                 tally.notes[note.sentence] += note.when.holds(row, self.around)
             key = str(step.key.value(row, self.around)) if step.key else ""
@@ -190,6 +192,7 @@ class Import:
     async def _carry_out(self, step: Step, entry: Entry, row: Row, key: str) -> None:
         digest = self._digest(step, row)
         if entry.settled and entry.digest == digest:
+            self._look_again(step, entry, row)
             return
         if entry.settled and entry.names:
             await self._change(step, entry, row, digest)
@@ -212,6 +215,12 @@ class Import:
                 self.journal.keep_name(step.name, key, entry.names["$name"])
         if not entry.verdict:
             entry.verdict, entry.reason = SKIPPED, "nothing is to be done for it"
+
+    def _look_again(self, step: Step, entry: Entry, row: Row) -> None:
+        """A row that is done says once more which aliases and rows it needed: the report counts them."""
+        for call in step.calls:
+            if call.when.holds(row, self.around):
+                filled(call.body, {**row, **entry.names}, self.around, self.children)
 
     def _digest(self, step: Step, row: Row) -> str:
         along = [

@@ -24,6 +24,9 @@ from stack.expressions import (
 )  # fmt: skip
 
 KINDS = ("create", "verb", "update", "post")
+STEP = frozenset(
+    {"step", "file", "key", "distinct", "columns", "when", "otherwise", "notes", "calls", "unused"}
+)
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,15 @@ class Step:
     calls: tuple[Call, ...]
     notes: tuple[Note, ...]
     unused: str
+    columns: tuple[tuple[str, Template], ...]
 
     @classmethod
     def read(cls, spec: Mapping[str, Any]) -> Step:
         """From YAML."""
-        known = {"step", "file", "key", "distinct", "when", "otherwise", "calls", "notes", "unused"}
         where = str(spec.get("step", "a step without a name"))
-        if wrong := set(spec) - known:
+        if wrong := set(spec) - STEP:
             raise MappingWrong(
-                f"{where}: there is no {sorted(wrong)[0]}; a step says {', '.join(sorted(known))}"
+                f"{where}: there is no {sorted(wrong)[0]}; a step says {', '.join(sorted(STEP))}"
             )
         if "step" not in spec or not spec.get("calls"):
             raise MappingWrong(f"{where}: a step has a name (step) and at least one of calls")
@@ -104,6 +107,7 @@ class Step:
             calls=tuple(Call.read(call, where) for call in spec["calls"]),
             notes=tuple(Note(Condition(n["when"]), str(n["say"])) for n in spec.get("notes", ())),
             unused=str(spec.get("unused", "")),
+            columns=tuple((str(k), Template(str(v))) for k, v in spec.get("columns", {}).items()),
         )
 
 
@@ -148,13 +152,14 @@ class ImportMapping:
     def check(self) -> None:
         """Refuse words that name nothing: an alias, a table, a step that does not come before."""
         before: set[str] = set()
+        known = {"alias": self.aliases, "map": self.aliases, "of": self.tables, "name": before}
         for step in self.steps:
             if step.name in before:
                 raise MappingWrong(f"two steps are called {step.name}")
             before.add(step.name)
             for expression in _expressions(step):
                 for name, words in expression.filters:
-                    wanted = {"alias": self.aliases, "of": self.tables, "name": before}.get(name)
+                    wanted = known.get(name)
                     if wanted is not None and words[0] not in wanted:
                         raise MappingWrong(
                             f"{step.name}: there is no {words[0]} for {name} in {expression.source}"
@@ -172,8 +177,9 @@ class ImportMapping:
 
 
 def _expressions(step: Step) -> Iterator[Expression]:
-    if step.key:
-        yield from _inside(step.key)
+    for template in (step.key, *(template for _, template in step.columns)):
+        if template:
+            yield from _inside(template)
     conditions = [step.when, *(call.when for call in step.calls), *(note.when for note in step.notes)]
     for condition in conditions:
         yield from (expression for expression, _ in condition.wishes)
