@@ -22,7 +22,7 @@ from tradewind.inventory.v1 import (
 )
 
 from chassis.kernel.refusals import Refused
-from chassis.kernel.values import Quantity
+from chassis.kernel.values import Percent, Quantity
 from chassis.shapes import Shape
 from chassis.store import Collection, Rows, Store, Tx, derived_id
 from services.inventory.domain import reservation, shipment
@@ -186,7 +186,8 @@ async def reserve_lines(tx: Tx, order: Order, *, partly: bool) -> dict[int, Quan
 
 async def promises_of(tx: Tx, order: str) -> list[Reservation]:
     """What is still promised to an order, oldest first, locked."""
-    return await tx.all(Reservation, order=order, state=reservation.State.HELD.value, lock=True)
+    mine = InventoryStore.reservations.table.c.order == order
+    return await tx.all(Reservation, mine, state=reservation.State.HELD.value, lock=True)
 
 
 async def free(tx: Tx, promises: Iterable[Reservation], verb: str = "release") -> list[Reservation]:
@@ -207,9 +208,8 @@ async def free(tx: Tx, promises: Iterable[Reservation], verb: str = "release") -
 async def shipments_of(tx: Tx, order: str, *states: shipment.State) -> list[Shipment]:
     """The shipments of an order in these states, whoever may see them."""
     table = InventoryStore.shipments.table
-    return await tx.all(
-        Shipment, among(table.c.state, [state.value for state in states]), order=order, scoped=False
-    )
+    wanted = among(table.c.state, [state.value for state in states])
+    return await tx.all(Shipment, table.c.order == order, wanted, scoped=False)
 
 
 async def number(tx: Tx, series: str) -> str:
@@ -231,6 +231,6 @@ async def describe(tx: Tx, order: Order) -> Order:
     return replace(described, warehouse=tx.name(warehouse) if warehouse else "")
 
 
-def decimal(quantity: Quantity) -> decimal_pb2.Decimal:
-    """A quantity as the wire says it."""
-    return decimal_pb2.Decimal(value=str(quantity))
+def decimal(value: Quantity | Percent) -> decimal_pb2.Decimal:
+    """A quantity or percentage as the wire says it."""
+    return decimal_pb2.Decimal(value=str(value))

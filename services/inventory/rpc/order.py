@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Any
@@ -29,6 +31,8 @@ from services.inventory.store import (
     show_shipment,
     warehouse_of,
 )
+
+PATIENCE_SECONDS = 1.0
 
 
 async def hold_credit(call: Call, data: dict[str, Any]) -> None:
@@ -116,14 +120,9 @@ class OrderRpc(Rpc):
     async def ConfirmOrder(self, request: Any, call: Call) -> Any:
         """Reserve every stocked line and ask for credit; history is only written down."""
         if request.historic:
-            call.require("records.backdate")
+            return await self._record(request, call)
         async with self.store.begin(call) as tx:
             order = await tx.get(Order, request.name, etag=request.etag, lock=True)
-            if request.historic:
-                assert order.order_date is not None
-                made = tx.save(order.record(at=datetime.combine(order.order_date, time(), UTC)))
-                tx.emit(events_pb2.OrderConfirmed(order=show_order(made)))
-                return tx.reply(show_order(made))
             order.confirming({}, at=call.now)  # refuses what cannot be confirmed, ahead of the stock
             if not order.warehouse and any(line.stocked for line in order.lines):
                 order = replace(order, warehouse=tx.name(await warehouse_of(tx, "")))
@@ -132,9 +131,24 @@ class OrderRpc(Rpc):
             tx.emit(events_pb2.OrderConfirming(order=show_order(made)))
             assert made.totals is not None
             total = [made.totals.total.amount, made.currency]
-            start(tx, CONFIRM, request.name, {
+            saga = start(tx, CONFIRM, request.name, {
                 "key": made.version, "order": request.name, "customer": made.customer, "total": total,
             })  # fmt: skip
+            answer = tx.reply(show_order(made))
+        if not call.validate_only:
+            # As a rule the credit is held before the caller reads on; if not, the saga goes on by itself.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.runtime.sagas.advance(call.tenant, saga), PATIENCE_SECONDS)
+        return answer
+
+    async def _record(self, request: Any, call: Call) -> Any:
+        """Confirm as of the order date what happened before this system knew of it."""
+        call.require("records.backdate")
+        async with self.store.begin(call) as tx:
+            order = await tx.get(Order, request.name, etag=request.etag, lock=True)
+            assert order.order_date is not None  # said when it was first kept
+            made = tx.save(order.record(at=datetime.combine(order.order_date, time(), UTC)))
+            tx.emit(events_pb2.OrderConfirmed(order=show_order(made)))
             return tx.reply(show_order(made))
 
     async def CancelOrder(self, request: Any, call: Call) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.type import decimal_pb2
 from tradewind.inventory.v1 import product_pb2
 
 from chassis.call import Call
@@ -16,7 +15,7 @@ from chassis.store import Tx
 from services.inventory.domain.price_list import price_of
 from services.inventory.domain.product import Product
 from services.inventory.domain.stock import Stock, positive
-from services.inventory.store import InventoryStore, prices_of
+from services.inventory.store import InventoryStore, decimal, prices_of
 
 ONE = Quantity.of(1)
 
@@ -59,6 +58,6 @@ class ProductRpc(Rpc):
         return product_pb2.ResolvePriceResponse(
             unit_price=money_message(price.unit_price),
             price_list=price.price_list,
-            min_quantity=decimal_pb2.Decimal(value=str(price.min_quantity)),
-            tax_percent=decimal_pb2.Decimal(value=str(product.tax_percent)),
+            min_quantity=decimal(price.min_quantity),
+            tax_percent=decimal(product.tax_percent),
         )

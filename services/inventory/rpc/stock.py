@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
-from google.type import decimal_pb2
 from tradewind.inventory.v1 import events_pb2, stock_pb2
 
 from chassis.call import Call
@@ -23,6 +22,7 @@ from services.inventory.domain.warehouse import Warehouse
 from services.inventory.store import (
     InventoryStore,
     among,
+    decimal,
     keep,
     open_stock,
     products_of,
@@ -115,20 +115,17 @@ class StockRpc(Rpc):
             product = products.get(line.product)
             if product is None:
                 raise Refused("REFERENCE_UNKNOWN", field=f"lines[{index}].product", name=line.product)
-            asked = (
-                read_decimal(line.quantity, f"lines[{index}].quantity")
-                if line.HasField("quantity")
-                else SCALE
-            )
-            positive(Quantity(asked), f"lines[{index}].quantity")
+            field = f"lines[{index}].quantity"
+            asked = read_decimal(line.quantity, field) if line.HasField("quantity") else SCALE
+            positive(Quantity(asked), field)
             on_hand, reserved = balances.get(line.product, (0, 0))
             answer.lines.add(
                 product=line.product,
                 sku=product.sku,
-                asked=_decimal(asked),
-                on_hand=_decimal(on_hand),
-                reserved=_decimal(reserved),
-                available=_decimal(on_hand - reserved),
+                asked=decimal(Quantity(asked)),
+                on_hand=decimal(Quantity(on_hand)),
+                reserved=decimal(Quantity(reserved)),
+                available=decimal(Quantity(on_hand - reserved)),
                 sufficient=not product.stocked or asked <= on_hand - reserved,
             )
         return answer
@@ -136,14 +133,18 @@ class StockRpc(Rpc):
     async def _balances(self, tx: Tx, products: list[str], warehouse: str) -> Mapping[str, tuple[int, int]]:
         table = InventoryStore.stock.table
         query = (
-            sa.select(table.c.product, sa.func.sum(table.c.on_hand), sa.func.sum(table.c.reserved))
+            sa.select(
+                table.c.product,
+                sa.func.sum(table.c.on_hand).label("on_hand"),
+                sa.func.sum(table.c.reserved).label("reserved"),
+            )
             .where(table.c.tenant_id == tx.call.tenant, among(table.c.product, products))
             .group_by(table.c.product)
         )
         if warehouse:
             query = query.where(table.c.warehouse == warehouse)
         rows = await tx.rows(query)
-        return {row["product"]: (int(row["sum"]), int(row["sum_1"])) for row in rows}
+        return {row["product"]: (int(row["on_hand"]), int(row["reserved"])) for row in rows}
 
     async def SummarizeStock(self, request: Any, call: Call) -> Any:
         """What the goods are worth, and how many products are short."""
@@ -189,7 +190,3 @@ GROUP BY discontinued, list_price_currency, cost_currency
 def _count(sums: dict[str, int], currency: str | None, amount: Any) -> None:
     if currency and amount is not None:
         sums[currency] = sums.get(currency, 0) + int(amount)
-
-
-def _decimal(scaled: int) -> decimal_pb2.Decimal:
-    return decimal_pb2.Decimal(value=str(Quantity(scaled)))
