@@ -187,6 +187,24 @@ async def test_a_lead_cannot_join_a_customer_its_owner_may_not_see(customer: Run
     assert facts == {"field": "customer", "name": hidden.name}
 
 
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"amount": Money(units=5)}, "amount.currency_code"),
+        ({"amount": Money(currency_code="EUR", units=-5)}, "amount"),
+        ({"expected_close_date": Date(year=2026, month=13, day=1)}, "expected_close_date"),
+        ({"pipeline": "stages/1"}, "pipeline"),
+    ],
+)
+async def test_a_deal_that_cannot_be_is_not_promised(
+    customer: Running, said: dict[str, Any], field: str
+) -> None:
+    me = somebody(customer)
+    lead = await lead_of(me, "QUALIFIED")
+    assert (await refused(me.ConvertLead(name=lead.name, **said), "FIELD_INVALID"))["field"] == field
+    assert await me.GetLead(name=lead.name) == lead
+
+
 async def test_joining_a_customer_reaches_as_far_as_reading_one(customer: Running) -> None:
     boss = somebody(customer)
     hidden = await make(boss, "Hidden")

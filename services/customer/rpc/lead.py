@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from google.type.date_pb2 import Date
 from tradewind.customer.v1 import events_pb2, lead_pb2
 
 from chassis.call import Call
-from chassis.kernel.refusals import Refused
+from chassis.kernel.refusals import Refused, invalid
 from chassis.rpc import Rpc
-from chassis.shapes import Shape, money_message
+from chassis.shapes import Shape, money_message, read_date, read_money
 from chassis.store import Tx, derived_id
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import Customer
@@ -129,17 +130,16 @@ class LeadRpc(Rpc):
 
     @staticmethod
     def _promise(lead: Lead, customer: Customer, request: Any) -> events_pb2.LeadConverted:
-        event = events_pb2.LeadConverted(
+        amount = read_money(request.amount) if request.HasField("amount") else lead.budget
+        if amount and amount.amount < 0:
+            raise invalid("amount", "must not be negative")
+        close = lead.expected_close_date
+        if request.HasField("expected_close_date"):
+            close = read_date(request.expected_close_date, "expected_close_date")
+        return events_pb2.LeadConverted(
             lead=show(lead), customer=lead.customer, contact=lead.contact, opportunity=lead.opportunity,
             opportunity_title=request.opportunity_title or lead.deal_title(),
-            currency=customer.currency, pipeline=request.pipeline,
+            amount=money_message(amount) if amount else None,
+            currency=customer.currency or (amount.currency if amount else ""), pipeline=request.pipeline,
+            expected_close_date=Date(year=close.year, month=close.month, day=close.day) if close else None,
         )  # fmt: skip
-        if request.HasField("amount"):
-            event.amount.CopyFrom(request.amount)
-        elif lead.budget:
-            event.amount.CopyFrom(money_message(lead.budget))
-        if request.HasField("expected_close_date"):
-            event.expected_close_date.CopyFrom(request.expected_close_date)
-        elif lead.expected_close_date:
-            event.expected_close_date.CopyFrom(event.lead.expected_close_date)
-        return event
