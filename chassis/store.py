@@ -339,11 +339,15 @@ class Tx:
         nth = self._nth.get((record, version), 0)
         self._nth[record, version] = nth + 1
         self.emitted += 1
+        self._know()
+        self.writes.raw(*outbox.insert(event, record, version, nth, self.call, cause))
+
+    def _know(self) -> None:
+        """Jobs, laws and rebuilds go through the organizations that have anything here at all."""
         if self.call.tenant not in self.store.known_organizations | self.organizations:
             self.organizations.add(self.call.tenant)
             self.writes.raw("INSERT INTO tenants (id) VALUES (%s) ON CONFLICT DO NOTHING RETURNING 1",
                             [self.call.tenant])  # fmt: skip
-        self.writes.raw(*outbox.insert(event, record, version, nth, self.call, cause))
 
     def reply(self, message: M) -> M:
         """The answer to the call, kept under its request_id so that asking again answers the same."""
@@ -362,14 +366,17 @@ class Tx:
 
     def fold(self, model: Rows, *, key: Mapping[str, Any], add: Mapping[str, int]) -> None:
         """Add to the sums of one key of a read model; one key is sent once, however often it is added to."""
+        self._know()
         self.writes.fold(model, self.call.tenant, key, add)
 
     def put(self, rows: Rows, *, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Make the row of that key say these values."""
+        self._know()
         self.writes.put(rows, self.call.tenant, key, values)
 
     def append(self, rows: Rows, values: Mapping[str, Any]) -> None:
         """Insert a row that must not be there yet."""
+        self._know()
         self.writes.append(rows, self.call.tenant, values)
 
     async def number(self, series: str) -> int:
