@@ -1,0 +1,236 @@
+"""The gRPC door: any public method by name, its bytes passed on after the same checks as over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+from chassis import telemetry
+from chassis.kernel.refusals import Refused
+from chassis.service import SERVER_OPTIONS
+from gateway.caller import Identify, Identity, metadata_for, trace_of
+from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
+from gateway.contract import PUBLIC, Contract, Method
+from gateway.limits import Exceeded, Limits
+from gateway.problem import DETAILS, Problems, locale_of
+from gateway.upstream import Upstream
+
+log = logging.getLogger(__name__)
+OURS = "/tradewind."
+# What the way through the gateway may take of the caller's time.
+MARGIN = 0.02
+MOST_CALLS = 4_000
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+
+telemetry.METRICS.describe(
+    "tradewind_edge_seconds", "histogram", "How long gRPC calls took, by method and code."
+)
+
+
+class Edge(grpc.GenericRpcHandler):
+    """Finds the handler of a path: every public method's bytes go through, everything else is unknown."""
+
+    def __init__(self, contract: Contract, upstream: Upstream, identify: Identify, limits: Limits) -> None:
+        self._upstream, self._identify, self._limits = upstream, identify, limits
+        self._problems = Problems(contract)
+        self._handlers = {path: self._handler(method) for path, method in contract.public.items()}
+
+    def service(self, details: Any) -> Any:
+        """The handler of a call's path."""
+        path = details.method
+        if not path.startswith(OURS):
+            return None
+        return self._handlers.get(path) or grpc.unary_unary_rpc_method_handler(self._unknown(path))
+
+    def _handler(self, method: Method) -> Any:
+        if method.streams:
+            return grpc.unary_stream_rpc_method_handler(self._many(method))
+        return grpc.unary_unary_rpc_method_handler(self._one(method))
+
+    def _unknown(self, path: str) -> Any:
+        async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            told = _told(context)
+            status = self._status(Refused("METHOD_UNKNOWN", method=path[1:200]), told, "", trace_of(""))
+            await context.abort_with_status(rpc_status.to_status(status))
+            return b""
+
+        return refuse
+
+    def _one(self, method: Method) -> Any:
+        async def carry(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            started, told, status, answer = time.perf_counter(), _told(context), None, b""
+            trace = trace_of(told.get("traceparent", ""))
+            with telemetry.entry(f"gRPC {method.path}", trace), ExitStack() as held:
+                trace = telemetry.traceparent() or trace
+                try:
+                    call = await self._call(method, request, context, told, trace, held)
+                    answer = await call
+                except Exception as error:
+                    status = self._status(error, told, method.home, trace)
+            _observe(method, started, status)
+            if status is not None:
+                await context.abort_with_status(rpc_status.to_status(status))
+            return answer
+
+        return carry
+
+    def _many(self, method: Method) -> Any:
+        async def carry(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+            started, told, status = time.perf_counter(), _told(context), None
+            trace = trace_of(told.get("traceparent", ""))
+            with ExitStack() as held:
+                try:
+                    call = await self._call(method, request, context, told, trace, held)
+                    held.callback(call.cancel)
+                    async for part in call:
+                        yield part
+                except Exception as error:
+                    status = self._status(error, told, method.home, trace)
+            _observe(method, started, status)
+            if status is not None:
+                await context.abort_with_status(rpc_status.to_status(status))
+
+        return carry
+
+    async def _call(
+        self, method: Method, request: bytes, context: Any, told: dict[str, str], trace: str, held: ExitStack
+    ) -> Any:
+        """The call to the service, once caller, limits and deadline are in order."""
+        remaining = context.time_remaining()
+        longest = LONGEST_STREAM if method.streams else LONGEST_TIMEOUT
+        timeout = min(remaining - MARGIN, longest) if remaining is not None else _default(method)
+        if timeout <= 0:
+            raise Refused("DEADLINE_EXCEEDED")
+        peer = address_of(context.peer())
+        if not method.streams:
+            held.enter_context(self._limits.flight())
+        identity = await self._caller(method, told, peer)
+        who = f"{identity.tenant}/{identity.user}" if identity else peer
+        held.enter_context(self._limits.one_of(who, streams=method.streams))
+        language = told.get("accept-language", "")
+        metadata = metadata_for(
+            identity,
+            locale=locale_of(language) if language else "",
+            traceparent=trace,
+            peer=peer,
+            agent=told.get("user-agent", ""),
+        )
+        try:
+            through = self._upstream.call(method)
+        except KeyError:
+            raise Refused("UNAVAILABLE", what=f"the {method.home} service") from None
+        return through(request, timeout=timeout, metadata=metadata)
+
+    async def _caller(self, method: Method, told: dict[str, str], peer: str) -> Identity | None:
+        if method.permission == PUBLIC:
+            self._limits.sign_in(peer)
+            return None
+        try:
+            identity = await self._identify(told.get("authorization", ""), peer)
+        except Refused:
+            self._limits.stranger(peer)
+            raise
+        self._limits.principal(f"{identity.tenant}/{identity.user}")
+        return identity
+
+    def _status(self, error: Exception, told: dict[str, str], home: str, trace: str) -> status_pb2.Status:
+        """What went wrong; the service's own status goes through as it is."""
+        locale = locale_of(told.get("accept-language", ""))
+        if isinstance(error, grpc.aio.AioRpcError):
+            for key, value in error.trailing_metadata() or ():
+                if key == DETAILS:
+                    return status_pb2.Status.FromString(value)
+            return self._problems.of_call(error, locale, f"the {home} service", trace[3:35]).grpc_status()
+        if isinstance(error, Exceeded):
+            return self._problems.refused(error, locale, retry_after=error.retry_after).grpc_status()
+        if isinstance(error, Refused):
+            return self._problems.refused(error, locale).grpc_status()
+        log.exception("a defect", exc_info=error, extra={"facts": {"trace_id": trace[3:35]}})
+        return self._problems.refused(Refused("INTERNAL", trace=trace[3:35]), locale).grpc_status()
+
+
+def _default(method: Method) -> float:
+    return LONGEST_STREAM if method.streams else DEFAULT_TIMEOUT
+
+
+def _told(context: Any) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _observe(method: Method, started: float, status: status_pb2.Status | None) -> None:
+    code = "OK" if status is None else str(status.code)
+    telemetry.METRICS.observe(
+        "tradewind_edge_seconds", time.perf_counter() - started, method=method.full_name, code=code
+    )
+
+
+def address_of(peer: str) -> str:
+    """ipv4:127.0.0.1:5000 → 127.0.0.1, ipv6:[::1]:5000 → ::1."""
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
+
+
+class EdgeServer:
+    """The gRPC port, open."""
+
+    def __init__(self, server: grpc.aio.Server, checker: Any, port: int) -> None:
+        self._server, self._checker, self.port = server, checker, port
+
+    async def stop(self, grace: float = 15.0) -> None:
+        """Take no more calls, finish those under way."""
+        await self._checker.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+
+async def serve_edge(
+    host: str,
+    port: int,
+    *,
+    identify: Identify,
+    upstream: Upstream,
+    contract: Contract | None = None,
+    limits: Limits | None = None,
+) -> EdgeServer:
+    """Open the gRPC port; the server that comes back is to be stopped with `stop()`."""
+    contract = contract or Contract.load()
+    server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
+    server.add_generic_rpc_handlers((Edge(contract, upstream, identify, limits or Limits()),))
+    checker = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    names = sorted({method.service for method in contract.public.values()})
+    _reflect(server, contract, [*names, health.SERVICE_NAME, reflection.SERVICE_NAME])
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    bound = server.add_insecure_port(target)
+    await server.start()
+    for name in ("", *names):
+        await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return EdgeServer(server, checker, bound)
+
+
+def _reflect(server: grpc.aio.Server, contract: Contract, names: list[str]) -> None:
+    """Tell the contract to who asks, under both names that reflection goes by; the messages are the same."""
+    pool = DescriptorPool()
+    for file in contract.files:
+        pool.AddSerializedFile(file.SerializeToString())
+    for module in (health_pb2, reflection_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    teller = reflection.aio.ReflectionServicer(names, pool=pool)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(teller, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        teller.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    table = grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": handler})
+    server.add_generic_rpc_handlers((table,))
