@@ -143,6 +143,10 @@ class Contract(Paper):
         LIFECYCLE.after("plan", self.state)
         return replace(self, obligations=planned(obligations, self.obligations))
 
+    def noted(self, note: str) -> Contract:
+        """With another note; it binds nobody."""
+        return replace(self, note=note)
+
     # -- agreeing: the contract itself, or the amendment that is under way ---------------------------
 
     @property

@@ -33,6 +33,7 @@ class CreditExposure(Owned):
     held: Money = NOTHING
     receivable: Money = NOTHING
     payment_terms_days: int = 0
+    customer_version: int = 0  # the version of the customer that said so
 
     @property
     def used(self) -> Money:
@@ -91,7 +92,7 @@ class CreditHold(Record):
 
     def stands(self, amount: Money, attempt: int) -> bool:
         """Whether this very hold is there already; refuses one whose release came first."""
-        if self.state == State.RELEASED and attempt <= self.attempt:
+        if self.state == State.RELEASED and attempt and attempt <= self.attempt:
             raise Refused("CREDIT_HOLD_OVER", order=self.order)
         return self.state != State.RELEASED and self.amount == amount
 

@@ -1,0 +1,137 @@
+"""What the contract service does when something happens elsewhere."""
+
+from __future__ import annotations
+
+from tradewind.contract.v1 import events_pb2
+from tradewind.customer.v1 import events_pb2 as customer_events_pb2
+from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
+from tradewind.inventory.v1 import order_pb2
+from tradewind.opportunity.v1 import events_pb2 as opportunity_events_pb2
+from tradewind.opportunity.v1 import opportunity_pb2
+from tradewind.type.v1 import types_pb2
+
+from chassis.events import on
+from chassis.kernel.pricing import Line, RoundingMode, TaxMode
+from chassis.kernel.values import Percent, Quantity, parse_scaled
+from chassis.shapes import Shape, read_money
+from chassis.store import Tx, derived_id
+from services.contract.domain.contract import Contract
+from services.contract.domain.credit import CreditHold
+from services.contract.domain.invoice import Invoice, Shipped, invoice_of_parts
+from services.contract.domain.quote import Quote, State
+from services.contract.rpc.contract import draft, progress
+from services.contract.rpc.credit import follow, release
+from services.contract.rpc.shown import show_contract, show_invoice
+from services.contract.store import id_of
+
+show_line = Shape(Line, types_pb2.PriceLine)
+ONE = Quantity.of(1)
+
+
+@on(
+    customer_events_pb2.CustomerCreated,
+    customer_events_pb2.CustomerUpdated,
+    customer_events_pb2.CustomerUndeleted,
+    customer_events_pb2.CustomerTransferred,
+    customer_events_pb2.CustomerCollaboratorsSet,
+)
+async def follow_the_customer(event: customer_events_pb2.CustomerCreated, tx: Tx) -> None:
+    """Credit has the customer's limit, currency, terms and owner."""
+    await follow(tx, event.customer)
+
+
+@on(opportunity_events_pb2.OpportunityWon)
+async def draft_the_contract(event: opportunity_events_pb2.OpportunityWon, tx: Tx) -> None:
+    """A won deal gets a draft contract, named after it: winning twice cannot draft twice.
+
+    One that was made by hand from the accepted quote stands in its place.
+    """
+    deal = event.opportunity
+    id = derived_id(deal.name, "contract")
+    if not deal.customer or await tx.all(Contract, deleted=True, id=id):
+        return
+    quote = await tx.find(Quote, id=id_of(deal.accepted_quote)) if deal.accepted_quote else None
+    agreed = tx.name(quote) if quote and quote.state == State.ACCEPTED else ""
+    if agreed and await tx.find(Contract, quote=agreed):
+        return
+    contract = Contract(
+        id=id,
+        title=deal.title,
+        customer=deal.customer,
+        opportunity=deal.name,
+        quote=agreed,
+        lines=() if agreed else _lines_of(deal),
+        currency="" if agreed else deal.amount.currency_code or deal.currency,
+        owner=deal.owner,
+        team=deal.team,
+        collaborators=tuple(deal.collaborators),
+        creator=tx.call.actor,
+    )
+    made = tx.add(await draft(tx, contract))
+    tx.emit(events_pb2.ContractCreated(contract=show_contract(made)))
+
+
+def _lines_of(deal: opportunity_pb2.Opportunity) -> tuple[Line, ...]:
+    """The deal's lines, or its typed amount as one line."""
+    if deal.lines:
+        return tuple(show_line.read(line, f"lines[{index}]") for index, line in enumerate(deal.lines))
+    amount = read_money(deal.amount) if deal.amount.currency_code else None
+    if not amount or amount.amount < 0:
+        return ()
+    return (Line(description=deal.title, quantity=ONE, unit_price=amount),)
+
+
+@on(inventory_events_pb2.ShipmentDispatched)
+async def draft_the_invoice(event: inventory_events_pb2.ShipmentDispatched, tx: Tx) -> None:
+    """What has left is to be paid: a draft for exactly those parts of the order, at the order's prices."""
+    shipment, order = event.shipment, event.order
+    id = derived_id(shipment.name, "invoice")
+    if await tx.all(Invoice, deleted=True, id=id):
+        return
+    empty = Invoice(
+        id=id,
+        customer=order.customer,
+        contract=order.contract,
+        order=order.name,
+        shipment=shipment.name,
+        currency=order.currency,
+        tax_mode=TaxMode(types_pb2.TaxMode.Name(order.tax_mode or types_pb2.EXCLUSIVE)),
+        rounding_mode=RoundingMode(types_pb2.RoundingMode.Name(order.rounding_mode or types_pb2.HALF_UP)),
+        precision=order.precision,
+        discount_percent=Percent(parse_scaled(order.discount_percent.value or "0")),
+        owner=order.owner,
+        team=order.team,
+        collaborators=tuple(order.collaborators),
+    )
+    shipped = tuple(
+        Shipped(
+            line=_order_line(order.lines[each.order_line - 1]),
+            quantity=Quantity(parse_scaled(each.quantity.value)),
+            before=Quantity(parse_scaled(each.shipped_before.value or "0")),
+        )
+        for each in shipment.lines
+    )
+    made = tx.add(invoice_of_parts(empty, shipped))
+    tx.emit(events_pb2.InvoiceCreated(invoice=show_invoice(made)))
+    await progress(tx, order.contract, shipped=made.total)
+
+
+def _order_line(line: order_pb2.OrderLine) -> Line:
+    priced = types_pb2.PriceLine(
+        product=line.product,
+        description=line.description,
+        quantity=line.quantity,
+        unit_price=line.unit_price,
+        discount_percent=line.discount_percent,
+        tax_percent=line.tax_percent,
+        net=line.net,
+        tax=line.tax,
+    )
+    return show_line.read(priced)
+
+
+@on(inventory_events_pb2.OrderCancelled)
+async def let_go_of_the_credit(event: inventory_events_pb2.OrderCancelled, tx: Tx) -> None:
+    """A cancelled order holds nothing."""
+    if await tx.find(CreditHold, id=id_of(event.order.name)):
+        await release(tx, event.order.name, event.order.customer)
