@@ -246,7 +246,8 @@ class Import:
             found = await self._matching(call, path, body) if refused.reason == "ALREADY_EXISTS" else ""
             if not found:
                 raise
-            await self._patch(found, {k: v for k, v in body.items() if k not in call.fixed}, request_id)
+            changeable = {field: value for field, value in body.items() if field not in call.fixed}
+            await self._patch(found, changeable, str(uuid.uuid5(self.id, f"{found}/{entry.digest}")))
             said, entry.verdict = {"name": found}, UPDATED
         if call.kind in ("create", "post"):
             entry.verdict = entry.verdict or CREATED
