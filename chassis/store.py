@@ -93,9 +93,10 @@ class Store:
                     raise
                 if call.validate_only:
                     await connection.execute("ROLLBACK")
-        if tx.emitted and not call.validate_only:
+        if not call.validate_only:
             self.known_organizations |= tx.organizations
-            self.woken.set()
+            if tx.emitted:
+                self.woken.set()
 
 
 class Tx:
