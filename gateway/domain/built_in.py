@@ -138,3 +138,9 @@ BUILT_IN: Mapping[str, BuiltIn] = {
 def built_in_roles(locale: str) -> Iterable[Role]:
     """The roles every organization starts with."""
     return [each.role(locale) for each in BUILT_IN.values()]
+
+
+def grants_of(role: Role) -> tuple[Grant, ...]:
+    """What a role grants: a built-in one follows the release that runs, whatever was kept of it."""
+    known = BUILT_IN.get(role.id) if role.kind is Kind.BUILT_IN else None
+    return known.grants if known else role.grants

@@ -1,0 +1,69 @@
+"""Runs the gateway: access, the HTTP API and the gRPC edge in one process; founds organizations."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import AsyncExitStack
+
+from chassis import telemetry
+from chassis.service import metrics_server, run, until_told
+from chassis.settings import Settings
+from gateway import found
+from gateway.contract import Contract
+from gateway.grpc_edge import serve_edge
+from gateway.http import serve_http
+from gateway.identify import Identifier
+from gateway.limits import Limits
+from gateway.service import SERVICE
+from gateway.upstream import Upstream
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop: the doors close first, then access."""
+    telemetry.start_logging("gateway", settings.log_level)
+    telemetry.start_tracing("gateway", settings.traces, settings.trace_ratio)
+    async with AsyncExitStack() as open_parts:
+        runtime, port = await open_parts.enter_async_context(SERVICE.running(settings))
+        await open_parts.enter_async_context(metrics_server(settings))
+        # Access is asked like every other service, by its own address.
+        upstream = Upstream({**settings.peers, "access": f"127.0.0.1:{port}"})
+        open_parts.push_async_callback(upstream.close)
+        identify = Identifier(runtime.store, runtime.signer)
+        contract, limits = Contract.load(), Limits()
+        edge = await serve_edge(
+            settings.host,
+            settings.grpc_port,
+            identify=identify,
+            upstream=upstream,
+            contract=contract,
+            limits=limits,
+        )
+        open_parts.push_async_callback(edge.stop)
+        http = await serve_http(
+            settings.host,
+            settings.http_port,
+            identify=identify,
+            upstream=upstream,
+            contract=contract,
+            limits=limits,
+        )
+        open_parts.push_async_callback(http.stop)
+        log.info("the gateway answers HTTP on port %d and gRPC on port %d", http.port, edge.port)
+        await until_told()
+        log.info("the gateway finishes what is under way")
+    telemetry.stop_tracing()
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m gateway` serves; `python -m gateway bootstrap …` founds an organization."""
+    if arguments[:1] == ["bootstrap"]:
+        found.main(arguments[1:])
+    else:
+        run(serve(Settings.from_env("gateway", database="access").require("database_url")))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,182 @@
+"""Who stands behind an Authorization header, and the principal token that says so to the services.
+
+What was looked up is used again for some seconds, short enough that an ended session, a disabled user or
+a changed role is felt everywhere within five: an identity is at most IDENTITY_SECONDS old and was made
+from roles and teams at most DIRECTORY_SECONDS old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from chassis.call import Call
+from chassis.identity import Principal, Signer
+from chassis.kernel.refusals import Refused
+from chassis.store import Store, Tx
+from gateway.domain.api_key import ApiKey
+from gateway.domain.organization import Organization
+from gateway.domain.role import Role, Scope, only
+from gateway.domain.session import Session
+from gateway.domain.team import Tree
+from gateway.domain.user import State, User
+from gateway.permissions import permissions_of
+from gateway.store import Held, tree_of
+from gateway.tokens import digest, held
+
+IDENTITY_SECONDS = 2.5
+DIRECTORY_SECONDS = 2.0
+REUSE_SECONDS = 45.0  # of a principal token that lives 60
+MOST = 20_000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody whose credential was found good."""
+
+    token: str  # the principal token
+    user: str  # "users/…"
+    tenant: str
+    session: str  # "sessions/…" or "apiKeys/…"
+    permissions: Mapping[str, Scope]
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """What an organization's identities are made from."""
+
+    roles: Mapping[str, Role]
+    tree: Tree
+    locale: str
+
+
+@dataclass(frozen=True)
+class _Known:
+    principal: Principal
+    permissions: Mapping[str, Scope]
+    good_until: datetime  # the credential's own end
+
+
+class Identifier:
+    """`await identify(authorization, peer)`; one per process."""
+
+    def __init__(self, store: Store, signer: Signer) -> None:
+        self._store, self._signer = store, signer
+        self._known: OrderedDict[str, tuple[float, _Known]] = OrderedDict()
+        self._directories: OrderedDict[str, tuple[float, _Directory]] = OrderedDict()
+        self._minted: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._asked: dict[str, asyncio.Task[_Known]] = {}
+
+    async def __call__(self, authorization: str, peer: str) -> Identity:
+        """Who calls, or UNAUTHENTICATED."""
+        secret = _bearer(authorization)
+        known = await self._look_up(digest(secret), secret)
+        if datetime.now(UTC) >= known.good_until:
+            raise Refused("UNAUTHENTICATED", problem="the token is over")
+        who = known.principal
+        return Identity(self._token(who), who.user, who.tenant, who.session, known.permissions)
+
+    async def _look_up(self, key: str, secret: str) -> _Known:
+        at, known = self._known.get(key, (0.0, None))
+        if known and time.monotonic() - at < IDENTITY_SECONDS:
+            return known
+        # Many calls of one session at once ask the database once; a caller who leaves does not end it.
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.create_task(self._ask(key, secret))
+            task.add_done_callback(lambda done: self._answered(key, done))
+        return await asyncio.shield(task)
+
+    def _answered(self, key: str, done: asyncio.Task[_Known]) -> None:
+        self._asked.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # seen here too, in case every caller has left
+
+    async def _ask(self, key: str, secret: str) -> _Known:
+        began = time.monotonic()
+        self._known.pop(key, None)
+        now = datetime.now(UTC)
+        found = await held(self._store, secret, "access", "key", at=now)
+        if found is None:
+            raise Refused("UNAUTHENTICATED", problem="the token is unknown or over")
+        async with self._store.begin(Call(tenant=found.tenant, user="services/access")) as tx:
+            known = await self._known_from(tx, found, now)
+        self._known[key] = (began, known)
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)
+        return known
+
+    async def _known_from(self, tx: Tx, found: Held, now: datetime) -> _Known:
+        credential: ApiKey | Session
+        try:
+            if found.kind == "key":
+                credential, limits = await tx.get(ApiKey, f"apiKeys/{found.subject}"), True
+            else:
+                credential, limits = await tx.get(Session, f"sessions/{found.subject}"), False
+            user = await tx.get(User, credential.owner)
+        except Refused:
+            raise Refused("UNAUTHENTICATED", problem="the account is gone") from None
+        if not credential.good(now):
+            raise Refused("UNAUTHENTICATED", problem="the session or key was ended")
+        if user.state is not State.ACTIVE:
+            raise Refused("UNAUTHENTICATED", problem="the account is not active")
+        directory = await self._directory(tx, found.tenant)
+        permissions = permissions_of(directory.roles[name] for name in user.roles if name in directory.roles)
+        if limits:
+            assert isinstance(credential, ApiKey)
+            permissions = only(permissions, credential.permissions)
+        session = tx.name(credential)
+        principal = Principal(
+            user=f"users/{user.id}", tenant=found.tenant, session=session, team=user.team,
+            permissions={name: scope.lower() for name, scope in permissions.items()},
+            roles=tuple(name.removeprefix("roles/") for name in user.roles),
+            teams=directory.tree.below(user.team), locale=user.locale or directory.locale,
+        )  # fmt: skip
+        return _Known(replace(principal, version=_version(principal)), permissions, found.expire_time)
+
+    async def _directory(self, tx: Tx, tenant: str) -> _Directory:
+        at, directory = self._directories.get(tenant, (0.0, None))
+        if directory and time.monotonic() - at < DIRECTORY_SECONDS:
+            return directory
+        began = time.monotonic()
+        roles = {f"roles/{role.id}": role for role in await tx.all(Role)}
+        organization = await tx.get(Organization, f"organizations/{tenant}")
+        directory = _Directory(roles, await tree_of(tx), organization.locale)
+        self._directories[tenant] = (began, directory)
+        while len(self._directories) > MOST:
+            self._directories.popitem(last=False)
+        return directory
+
+    def _token(self, who: Principal) -> str:
+        key = (who.session, who.version)
+        at, token = self._minted.get(key, (0.0, ""))
+        if not token or time.monotonic() - at > REUSE_SECONDS:
+            token = self._signer.mint(who)
+            self._minted[key] = (time.monotonic(), token)
+            self._minted.move_to_end(key)
+            while len(self._minted) > MOST:
+                self._minted.popitem(last=False)
+        return token
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, secret = authorization.strip().partition(" ")
+    if not authorization:
+        raise Refused(
+            "UNAUTHENTICATED", problem="send Authorization: Bearer with an access token or an API key"
+        )
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Refused("UNAUTHENTICATED", problem="the Authorization header must be Bearer and a token")
+    return secret.strip()
+
+
+def _version(who: Principal) -> str:
+    """Changes whenever anything that the token says changes."""
+    said = [sorted(who.permissions.items()), who.roles, who.team, who.teams, who.locale]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]

@@ -1,0 +1,44 @@
+"""What access does because time passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tradewind.access.v1 import events_pb2 as events
+
+from chassis.jobs import every
+from chassis.store import Tx
+from gateway.domain.built_in import built_in_roles
+from gateway.domain.organization import Organization
+from gateway.domain.role import Kind, Role
+from gateway.rpc.role import show
+
+
+@every(minutes=10)
+async def refresh_built_in_roles(tx: Tx) -> None:
+    """An organization keeps its built-in roles as this release has them, new ones too."""
+    organization = await tx.get(Organization, f"organizations/{tx.call.tenant}")
+    kept = {role.id: role for role in await tx.all(Role, kind=Kind.BUILT_IN.value)}
+    for role in built_in_roles(organization.locale):
+        before = kept.get(role.id)
+        if before is None:
+            tx.emit(events.RoleCreated(role=show(tx.add(role))))
+            continue
+        after = replace(
+            before, display_name=role.display_name, description=role.description, grants=role.grants
+        )
+        if after != before:
+            tx.emit(events.RoleUpdated(role=show(tx.save(after))))
+
+
+@every(hours=1)
+async def forget_what_is_over(tx: Tx) -> None:
+    """Secrets go when they are over, sessions and keys a month later."""
+    await tx.run(
+        "DELETE FROM tokens WHERE tenant_id = %s AND expire_time < %s", [tx.call.tenant, tx.call.now]
+    )
+    for table in ("sessions", "api_keys"):
+        await tx.run(
+            f"DELETE FROM {table} WHERE tenant_id = %s AND expire_time < %s - interval '30 days'",
+            [tx.call.tenant, tx.call.now],
+        )

@@ -1,0 +1,66 @@
+"""Every permission there is, who is granted it, and the page that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from gateway.contract import PUBLIC, SERVICE, SIGNED_IN, Contract
+from gateway.domain.built_in import BUILT_IN, EVERYONE, grants_of
+from gateway.domain.role import Role, Scope, expand
+
+# Asked for inside methods, when a call wants more than usual; no annotation names them.
+WITHIN = {"records.backdate": "Set a business date in the past, as imports of history do."}
+_SIGNS = {Scope.OWN: "own", Scope.TEAM: "team", Scope.SUBTREE: "subtree", Scope.ALL: "all"}
+
+
+@cache
+def asked() -> Mapping[str, tuple[str, ...]]:
+    """permission → the methods that ask for it, sorted."""
+    found: dict[str, list[str]] = {name: [] for name in WITHIN}
+    for method in Contract.load().methods:
+        if method.permission not in (PUBLIC, SIGNED_IN, SERVICE):
+            found.setdefault(method.permission, []).append(
+                f"{method.service.rpartition('.')[2]}.{method.name}"
+            )
+    return {name: tuple(sorted(set(methods))) for name, methods in sorted(found.items())}
+
+
+def catalogue() -> tuple[str, ...]:
+    """Every permission, sorted."""
+    return tuple(asked())
+
+
+def permissions_of(roles: Iterable[Role]) -> dict[str, Scope]:
+    """What who has these roles may do."""
+    grants = [grant for role in roles for grant in grants_of(role)]
+    return expand([*EVERYONE, *grants], catalogue())
+
+
+def page() -> str:
+    """docs/permissions.md: permission × built-in role."""
+    granted = {word: permissions_of([each.role("en")]) for word, each in BUILT_IN.items()}
+    lines = [
+        "# Permissions and roles",
+        "",
+        "Which built-in role has which permission, and which records it reaches: *own* records (and those",
+        "the user collaborates on), those of the user's *team*, of the team's *subtree*, or *all*. Everyone",
+        "who signs in has the permissions of the second table. An organization makes roles of its own with",
+        "`POST /v1/roles`; an API key has a share of its owner's permissions.",
+        "",
+        f"| permission | {' | '.join(BUILT_IN)} | asked by |",
+        f"|---|{'---|' * len(BUILT_IN)}---|",
+    ]
+    common = expand(EVERYONE, catalogue())
+    for permission, methods in asked().items():
+        if permission not in common:
+            scopes = [granted[word].get(permission) for word in BUILT_IN]
+            cells = [_SIGNS[scope] if scope else "" for scope in scopes]
+            why = "<br>".join(methods) or WITHIN[permission]
+            lines.append(f"| `{permission}` | {' | '.join(cells)} | {why} |")
+    lines += ["", "## Everyone", "", "| permission | reaches | asked by |", "|---|---|---|"]
+    lines += [f"| `{p}` | {_SIGNS[common[p]]} | {'<br>'.join(asked()[p])} |" for p in sorted(common)]
+    lines += ["", "## The roles", ""]
+    lines += [f"- **{each.titles['en']}** (`roles/{word}`, {each.titles['zh']}): {each.purpose['en']}"
+              for word, each in BUILT_IN.items()]  # fmt: skip
+    return "\n".join(lines) + "\n"

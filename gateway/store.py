@@ -1,0 +1,165 @@
+"""What access keeps, and the questions worth a name.
+
+Signing in begins before the organization is known: three functions of the database (see the first
+migration) answer across organizations, each with names and ids and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from chassis.kernel.record import Record
+from chassis.kernel.refusals import Refused
+from chassis.store import Collection, Rows, Store, Tx
+from gateway.domain.api_key import ApiKey
+from gateway.domain.organization import Organization
+from gateway.domain.role import Role
+from gateway.domain.session import Session
+from gateway.domain.session import State as SessionState
+from gateway.domain.team import Team, Tree
+from gateway.domain.user import ADMINISTRATOR, User
+
+
+class AccessStore(Store):
+    """Organizations, their people and roles, and the digests of what they sign in with."""
+
+    organizations = Collection(Organization)
+    users = Collection(User, index=(("team",), ("state",)), unique=(("email",),))
+    teams = Collection(Team, index=(("parent",),))
+    roles = Collection(Role, unique=(("display_name",),))
+    sessions = Collection(Session, index=(("owner", "state"),))
+    api_keys = Collection(ApiKey, index=(("owner", "state"),))
+    passwords = Rows(
+        "passwords",
+        sa.Column("person", sa.Text()),
+        sa.Column("hash", sa.Text(), nullable=False),
+        key=("person",),
+    )
+    # A row per secret that was given out, by its SHA-256; used-up refresh tokens stay to be recognised.
+    tokens = Rows(
+        "tokens", sa.Column("digest", sa.Text()), sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False),
+        key=("digest",), index=(("subject", "kind"),),
+    )  # fmt: skip
+
+
+# Looked up before the organization is known, so these do not lead with it.
+sa.Index("tokens_by_digest", AccessStore.tokens.c.digest)
+sa.Index("users_by_email", AccessStore.users.table.c.email)
+sa.Index("organizations_by_display_name", AccessStore.organizations.table.c.display_name)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a secret stands for: a session, a key or a user of one organization."""
+
+    tenant: str
+    kind: str
+    subject: str
+    generation: int
+    expire_time: datetime
+
+
+async def _across(store: Store, question: str, value: str) -> list[tuple[Any, ...]]:
+    async with store.database.connection() as connection:
+        cursor = await connection.execute(question, (value,), prepare=True)
+        return await cursor.fetchall()
+
+
+async def holder(store: Store, digest: str) -> Held | None:
+    """Whose secret has this digest, in whichever organization."""
+    asked = "SELECT tenant_id, kind, subject, generation, expire_time FROM token_holder(%s)"
+    rows = await _across(store, asked, digest)
+    return Held(*rows[0]) if rows else None
+
+
+async def accounts(store: Store, email: str) -> list[tuple[str, str]]:
+    """(organization, user) of everyone with this address, by their ids."""
+    found = await _across(store, "SELECT tenant_id, user_id FROM accounts_of(%s)", email)
+    return [(row[0], row[1]) for row in found]
+
+
+async def organization_named(store: Store, display_name: str) -> str:
+    """The id of the organization of this name, or ""."""
+    rows = await _across(store, "SELECT organization_named(%s)", display_name)
+    return rows[0][0] or ""
+
+
+async def in_line(tx: Tx, what: str) -> None:
+    """One at a time from here to the commit, so that two changes cannot both find what neither leaves."""
+    await tx.rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{what} of {tx.call.tenant}"])
+
+
+async def refer(tx: Tx, record: type[Record], field: str, name: str) -> Any:
+    """The record a field names, or REFERENCE_UNKNOWN."""
+    try:
+        return await tx.get(record, name)
+    except Refused as refused:
+        if refused.reason != "NOT_FOUND":
+            raise
+        raise Refused("REFERENCE_UNKNOWN", field=field, name=name) from None
+
+
+async def roles_of(tx: Tx, names: Iterable[str], field: str = "roles") -> list[Role]:
+    """The roles of these names; REFERENCE_UNKNOWN for one that is not there."""
+    return [await refer(tx, Role, f"{field}[{at}]", name) for at, name in enumerate(names)]
+
+
+async def tree_of(tx: Tx) -> Tree:
+    """All teams of the organization."""
+    return Tree(await tx.all(Team, limit=10_000))
+
+
+async def other_administrators(tx: Tx, user: User) -> int:
+    """How many more people administer the organization."""
+    rows = await tx.rows(
+        "SELECT count(*) AS n FROM users WHERE tenant_id = %s AND id <> %s AND delete_time IS NULL"
+        " AND state = 'ACTIVE' AND kind = 'PERSON' AND password_time IS NOT NULL AND roles @> %s::jsonb",
+        [tx.call.tenant, user.id, f'["{ADMINISTRATOR}"]'],
+    )
+    return int(rows[0]["n"])
+
+
+async def users_of(tx: Tx, *, team: str = "", role: str = "") -> int:
+    """How many users are in a team, or have a role."""
+    rows = await tx.rows(
+        "SELECT count(*) AS n FROM users WHERE tenant_id = %s AND delete_time IS NULL"
+        " AND (team = %s OR roles @> jsonb_build_array(%s::text))",
+        [tx.call.tenant, team or "-", role or "-"],
+    )
+    return int(rows[0]["n"])
+
+
+async def active_sessions(tx: Tx, user: User) -> list[Session]:
+    """The sessions of a user that were not ended, oldest first."""
+    return await tx.all(
+        Session,
+        owner=f"users/{user.id}",
+        state=SessionState.ACTIVE.value,
+        order="create_time, id",
+        scoped=False,
+    )
+
+
+async def password_hash(tx: Tx, user_id: str) -> str:
+    """The hash of a user's password, "" for none."""
+    rows = await tx.rows(
+        "SELECT hash FROM passwords WHERE tenant_id = %s AND person = %s", [tx.call.tenant, user_id]
+    )
+    return str(rows[0]["hash"]) if rows else ""
+
+
+async def forget_password(tx: Tx, user_id: str) -> None:
+    """Without a password, and without the codes that could set one."""
+    await tx.run("DELETE FROM passwords WHERE tenant_id = %s AND person = %s", [tx.call.tenant, user_id])
+    await tx.run(
+        "DELETE FROM tokens WHERE tenant_id = %s AND subject = %s AND kind = 'code'",
+        [tx.call.tenant, user_id],
+    )
