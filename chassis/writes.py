@@ -13,6 +13,10 @@ from typing import Any
 from chassis.kernel.record import Record
 from chassis.tables import Collection, Rows, quoted
 
+FACT_COLUMNS = (
+    "part, event_id, tenant_id, record, record_version, nth, type, payload, actor, on_behalf_of, cause,"
+    " traceparent, occurred_at"
+)
 ARMS = 24  # per statement: a longer one costs more to plan than it saves
 Arm = tuple[str, list[Any], str]  # statement, parameters, what to say when it touched no row
 
@@ -25,9 +29,10 @@ class Writes:
         self._folds: dict[tuple[str, tuple[Any, ...]], tuple[Rows, str, dict[str, Any], dict[str, int]]] = {}
         self._inserted: set[tuple[str, str]] = set()
         self._expected: dict[tuple[str, str], int] = {}
+        self._facts: list[list[Any]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._arms or self._folds)
+        return bool(self._arms or self._folds or self._facts)
 
     def insert(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
@@ -54,6 +59,10 @@ class Writes:
     def raw(self, statement: str, params: list[Any], otherwise: str = "") -> None:
         """A statement of its own, ending in RETURNING 1; *otherwise* is said when it touches no row."""
         self._arms[object()] = (statement, params, otherwise)
+
+    def fact(self, row: list[Any]) -> None:
+        """A row of the outbox (FACT_COLUMNS); rows get their ids in the order of their making."""
+        self._facts.append(row)
 
     def fold(self, model: Rows, tenant: str, key: Mapping[str, Any], add: Mapping[str, int]) -> None:
         _, _, _, sums = self._folds.setdefault(
@@ -106,10 +115,20 @@ class Writes:
                 ))  # fmt: skip
         return arms
 
+    def _fact_arms(self) -> list[Arm]:
+        # One INSERT for all: arms of a WITH have no order of their own, rows of a VALUES list do.
+        arms: list[Arm] = []
+        for at in range(0, len(self._facts), 100):
+            chunk = self._facts[at : at + 100]
+            slots = ", ".join(["(" + ", ".join(["%s"] * len(chunk[0])) + ")"] * len(chunk))
+            statement = f"INSERT INTO outbox ({FACT_COLUMNS}) VALUES {slots} RETURNING 1"
+            arms.append((statement, [cell for row in chunk for cell in row], ""))
+        return arms
+
     def take(self) -> list[tuple[str, list[Any]]]:
         """The statements to send, and forget them."""
-        arms = [*self._arms.values(), *self._fold_arms()]
-        self._arms, self._folds, self._expected, self._inserted = {}, {}, {}, set()
+        arms = [*self._arms.values(), *self._fold_arms(), *self._fact_arms()]
+        self._arms, self._folds, self._expected, self._inserted, self._facts = {}, {}, {}, set(), []
         return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
 
 
@@ -122,9 +141,12 @@ def _statement(arms: Sequence[Arm]) -> tuple[str, list[Any]]:
         return arms[0][0], arms[0][1]
     parts = [f"w{i} AS ({statement})" for i, (statement, _, _) in enumerate(arms)]
     params: list[Any] = [value for _, values, _ in arms for value in values]
-    guards = []
+    shown = []
     for i, (_, _, otherwise) in enumerate(arms):
+        # Asked for one by one, the arms are carried out in this order; unasked, in the reverse of it.
+        shown.append(
+            f"guard((SELECT count(*) FROM w{i}) = 1, %s)" if otherwise else f"(SELECT count(*) FROM w{i})"
+        )
         if otherwise:
-            guards.append(f"guard((SELECT count(*) FROM w{i}) = 1, %s)")
             params.append(otherwise)
-    return f"WITH {', '.join(parts)} SELECT {', '.join(guards) or '1'}", params
+    return f"WITH {', '.join(parts)} SELECT {', '.join(shown)}", params
