@@ -16,7 +16,8 @@ class OpportunityStore(Store):
     opportunities = Collection(
         Opportunity,
         index=(("owner", "state"), ("team", "state"), ("customer",), ("pipeline", "stage"), ("close_date",)),
-        unique=(("number",), ("external_id",), ("source_lead",)),
+        unique=(("number",), ("external_id",)),
+        checks={"worth": "amount >= 0", "archived": "NOT archived OR state IN ('WON', 'LOST', 'TERMINATED')"},
     )
     pipelines = Collection(Pipeline, unique=(("external_id",),))
     settings = Rows(

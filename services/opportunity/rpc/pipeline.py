@@ -28,7 +28,7 @@ class PipelineRpc(Rpc):
         await one_at_a_time(tx)
         default = await default_pipeline(tx)
         if before is None:
-            record = record.settled()
+            record = replace(record.settled(), stages_version=1)
         else:
             if before.is_default and not record.is_default:
                 raise Refused("PIPELINE_IS_DEFAULT", field="is_default", name=before.name)

@@ -11,49 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    op.create_table(
-        "answers",
-        sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("principal", sa.Text(), nullable=False),
-        sa.Column("method", sa.Text(), nullable=False),
-        sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("request_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("refused", sa.Boolean(), nullable=False),
-        sa.Column("response", sa.LargeBinary(), nullable=False),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("clock_timestamp()"),
-            nullable=False,
-        ),
-        sa.PrimaryKeyConstraint("tenant_id", "principal", "method", "request_id"),
-    )
-    op.create_index("answers_by_age", "answers", ["created_at"], unique=False)
-    op.create_table(
-        "event_cursor",
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("part", sa.SmallInteger(), nullable=False),
-        sa.Column("epoch", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("pos", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("source", "part"),
-    )
-    op.create_table(
-        "jobs",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "next_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
-        sa.PrimaryKeyConstraint("name"),
-    )
-    op.create_table(
-        "number_series",
-        sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("series", sa.Text(), nullable=False),
-        sa.Column("last", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "series"),
-    )
+    install()
     op.create_table(
         "opportunities",
         sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
@@ -102,8 +60,11 @@ def upgrade() -> None:
         sa.Column("closing", postgresql.JSONB(), nullable=True),
         sa.Column("archived", sa.Boolean(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "NOT archived OR state IN ('WON', 'LOST', 'TERMINATED')", name="opportunities_archived"
+        ),
+        sa.CheckConstraint("amount >= 0", name="opportunities_worth"),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
-        info={"append_only": False},
     )
     op.create_index(
         "opportunities_by_close_date", "opportunities", ["tenant_id", "close_date", "id"], unique=False
@@ -137,77 +98,6 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("delete_time IS NULL AND number != ''"),
     )
-    op.create_index(
-        "opportunities_unique_source_lead",
-        "opportunities",
-        ["tenant_id", "source_lead"],
-        unique=True,
-        postgresql_where=sa.text("delete_time IS NULL AND source_lead != ''"),
-    )
-    op.create_table(
-        "organizations",
-        sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_table(
-        "outbox",
-        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("part", sa.SmallInteger(), nullable=False),
-        sa.Column("event_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("record", sa.Text(), nullable=False),
-        sa.Column("record_version", sa.BigInteger(), nullable=False),
-        sa.Column("nth", sa.SmallInteger(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("on_behalf_of", sa.Text(), nullable=False),
-        sa.Column("cause", sa.Text(), nullable=False),
-        sa.Column("traceparent", sa.Text(), nullable=False),
-        sa.Column(
-            "occurred_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("clock_timestamp()"),
-            nullable=False,
-        ),
-        sa.Column("pos", sa.BigInteger(), nullable=True),
-        sa.Column("hash", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("tenant_id", "record", "record_version", "nth"),
-    )
-    op.create_index(
-        "outbox_by_pos", "outbox", ["part", "pos"], unique=True, postgresql_where=sa.text("pos IS NOT NULL")
-    )
-    op.create_index(
-        "outbox_pending", "outbox", ["part", "id"], unique=False, postgresql_where=sa.text("pos IS NULL")
-    )
-    op.create_table(
-        "outbox_head",
-        sa.Column("part", sa.SmallInteger(), nullable=False),
-        sa.Column("epoch", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("pos", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("published", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("part"),
-    )
-    op.create_table(
-        "parked_events",
-        sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("part", sa.SmallInteger(), nullable=False),
-        sa.Column("pos", sa.BigInteger(), nullable=False),
-        sa.Column("record", sa.Text(), nullable=False),
-        sa.Column("event", sa.LargeBinary(), nullable=False),
-        sa.Column("problem", sa.Text(), nullable=False),
-        sa.Column(
-            "parked_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("clock_timestamp()"),
-            nullable=False,
-        ),
-        sa.PrimaryKeyConstraint("tenant_id", "source", "part", "pos"),
-    )
     op.create_table(
         "pipelines",
         sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
@@ -226,7 +116,6 @@ def upgrade() -> None:
         sa.Column("earlier", postgresql.JSONB(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
-        info={"append_only": False},
     )
     op.create_index(
         "pipelines_unique_external_id",
@@ -236,46 +125,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("delete_time IS NULL AND external_id != ''"),
     )
     op.create_table(
-        "sagas",
-        sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("record", sa.Text(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("data", postgresql.JSONB(), nullable=False),
-        sa.Column("history", postgresql.JSONB(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "id"),
-    )
-    op.create_index(
-        "sagas_due",
-        "sagas",
-        ["next_at"],
-        unique=False,
-        postgresql_where=sa.text("state IN ('RUNNING', 'COMPENSATING')"),
-    )
-    op.create_table(
         "settings",
         sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "name"),
-        info={"append_only": False},
     )
     secure("opportunities")
     secure("pipelines")
     secure("settings")
-    secure("answers")
-    secure("outbox")
-    secure("outbox_head")
-    secure("event_cursor")
-    secure("parked_events")
-    secure("number_series")
-    secure("organizations")
-    secure("sagas")
-    secure("jobs")
-    install()
