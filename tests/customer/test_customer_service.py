@@ -392,3 +392,27 @@ async def test_a_dry_run_says_all_and_keeps_nothing(customer: Running) -> None:
 async def test_what_only_the_service_needs_is_no_field(customer: Running) -> None:
     facts = await refused(somebody(customer).ListCustomers(filter="name_key = acme"), "FILTER_INVALID")
     assert "legal_key" not in facts["problem"]
+
+
+async def test_the_built_in_roles_reach_what_their_work_needs(customer: Running) -> None:
+    rep = customer.as_("sales_rep", team="teams/east")
+    manager = customer.as_(
+        "sales_manager", tenant=rep.tenant, team="teams/sales", teams=("teams/sales", "teams/east")
+    )
+    rival = customer.as_("sales_manager", tenant=rep.tenant, team="teams/west")
+    auditor = customer.as_("auditor", tenant=rep.tenant)
+    made = await make(rep)
+    assert await manager.GetCustomer(name=made.name) == made
+    assert await auditor.GetCustomer(name=made.name) == made
+    await refused(rival.GetCustomer(name=made.name), "NOT_FOUND")
+    assert (await refused(auditor.ActivateCustomer(name=made.name), "PERMISSION_DENIED"))[
+        "permission"
+    ] == "customers.write"
+    facts = await refused(
+        rep.TransferCustomer(name=made.name, owner=manager.user, reason="x"), "PERMISSION_DENIED"
+    )
+    assert facts == {"permission": "customers.transfer"}
+    moved = await manager.TransferCustomer(
+        name=made.name, owner=manager.user, team="teams/sales", reason="mine"
+    )
+    assert moved.owner == manager.user
