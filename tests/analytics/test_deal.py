@@ -29,13 +29,22 @@ def held(cells: list[Cell]) -> Counter:
 amounts = st.integers(0, 10**12)
 made = st.builds(
     lambda amount, state, stage, owner, lines: Deal(
-        name="opportunities/1", version=1, state=state, stage=stage, owner=owner, amount=Money(amount, "USD"),
-        close_date=date(2017, 3, 14), days=13, shares=shares_of(Money(amount, "USD"), lines),
+        name="opportunities/1",
+        version=1,
+        state=state,
+        stage=stage,
+        owner=owner,
+        amount=Money(amount, "USD"),
+        close_date=date(2017, 3, 14),
+        days=13,
+        shares=shares_of(Money(amount, "USD"), lines),
     ),
-    amounts, st.sampled_from(["OPEN", "WON", "LOST"]), st.sampled_from(["a", "b"]),
+    amounts,
+    st.sampled_from(["OPEN", "WON", "LOST"]),
+    st.sampled_from(["a", "b"]),
     st.sampled_from(["users/1", "users/2"]),
     st.lists(st.tuples(st.sampled_from(["products/1", "products/2", "products/3"]), amounts), max_size=4),
-)  # fmt: skip
+)
 
 
 @given(st.lists(made, min_size=1, max_size=6))
@@ -63,8 +72,9 @@ def test_the_shares_of_products_sum_to_the_amount(deal):
 def test_a_typed_amount_is_shared_by_what_the_lines_come_to():
     lines = [("products/1", 100), ("products/2", 200), ("products/1", 0)]
     assert shares_of(Money(1000, "USD"), lines) == (
-        Share(product="products/1", amount=333), Share(product="products/2", amount=667),
-    )  # fmt: skip
+        Share(product="products/1", amount=333),
+        Share(product="products/2", amount=667),
+    )
     assert shares_of(Money(7, "USD"), []) == (Share(product="", amount=7),)
 
 
@@ -77,6 +87,10 @@ def test_stays_end_in_the_next_stage_and_the_last_one_in_how_the_deal_was_closed
         Passage(stage="a", month=MARCH, after="b", seconds=2 * 86_400),
         Passage(stage="b", month=MARCH, after="WON", seconds=86_400),
     )
+
+
+def test_a_deal_without_history_has_no_stays():
+    assert passages_of([], "WON") == ()
 
 
 def test_a_deal_that_is_still_there_has_no_length_of_stay():

@@ -21,8 +21,10 @@ def rung(stage: str, value: str, rate: str, days: int = 30) -> Rung:
 
 
 CLASSIC = [
-    rung("potential", "500000", "50"), rung("bidding", "250000", "80"), rung("negotiation", "200000", "90"),
-]  # fmt: skip
+    rung("potential", "500000", "50"),
+    rung("bidding", "250000", "80"),
+    rung("negotiation", "200000", "90"),
+]
 EACH = Money.of(180_000, "CNY")
 
 
@@ -31,8 +33,10 @@ def test_the_classic_funnel_brings_the_same_in_each_of_the_next_three_months():
     months = by_month(ladder(CLASSIC, TODAY), TODAY, 3, "CNY")
     assert months == [
         (date(2026, 11, 1), Money.zero("CNY")),
-        (date(2026, 12, 1), EACH), (date(2027, 1, 1), EACH), (date(2027, 2, 1), EACH),
-    ]  # fmt: skip
+        (date(2026, 12, 1), EACH),
+        (date(2027, 1, 1), EACH),
+        (date(2027, 2, 1), EACH),
+    ]
 
 
 def test_a_win_rate_is_the_product_of_all_rates_ahead():
@@ -41,8 +45,10 @@ def test_a_win_rate_is_the_product_of_all_rates_ahead():
 
 def test_the_last_stage_closes_first():
     assert [one.month for one in ladder(CLASSIC, TODAY)] == [
-        date(2027, 2, 1), date(2027, 1, 1), date(2026, 12, 1),
-    ]  # fmt: skip
+        date(2027, 2, 1),
+        date(2027, 1, 1),
+        date(2026, 12, 1),
+    ]
 
 
 def test_durations_shift_by_the_days_of_all_stages_ahead():
@@ -53,8 +59,10 @@ def test_durations_shift_by_the_days_of_all_stages_ahead():
     ]
     # 20 days: 11 December; 25: 16 December; 70: 30 January.
     assert [one.month for one in durations(slow, TODAY)] == [
-        date(2027, 1, 1), date(2026, 12, 1), date(2026, 12, 1),
-    ]  # fmt: skip
+        date(2027, 1, 1),
+        date(2026, 12, 1),
+        date(2026, 12, 1),
+    ]
 
 
 def test_both_methods_expect_the_same_in_total():
@@ -64,11 +72,15 @@ def test_both_methods_expect_the_same_in_total():
 
 rungs = st.lists(
     st.builds(
-        Rung, stage=st.just("s"), value=st.integers(0, 10**14).map(lambda a: Money(a, "CNY")),
-        rate=st.integers(1, 1_000_000).map(Percent), days=st.integers(0, 400).map(Fraction),
+        Rung,
+        stage=st.just("s"),
+        value=st.integers(0, 10**14).map(lambda a: Money(a, "CNY")),
+        rate=st.integers(1, 1_000_000).map(Percent),
+        days=st.integers(0, 400).map(Fraction),
     ),
-    min_size=1, max_size=8,
-)  # fmt: skip
+    min_size=1,
+    max_size=8,
+)
 
 
 @given(rungs)

@@ -18,22 +18,33 @@ USD = "USD"
 @pytest.mark.parametrize(
     ("state", "held_from", "is_revenue"),
     [
-        ("DRAFT", "", False), ("CONFIRMING", "", False), ("CONFIRMED", "", True),
+        ("DRAFT", "", False),
+        ("CONFIRMING", "", False),
+        ("CONFIRMED", "", True),
         ("PARTLY_SHIPPED", "", True),
-        ("SETTLED", "", True), ("CANCELLED", "CONFIRMED", False), ("ON_HOLD", "CONFIRMED", True),
+        ("SETTLED", "", True),
+        ("CANCELLED", "CONFIRMED", False),
+        ("ON_HOLD", "CONFIRMED", True),
         ("ON_HOLD", "DRAFT", False),
     ],
-)  # fmt: skip
+)
 def test_revenue_is_what_is_confirmed_and_not_cancelled(state, held_from, is_revenue):
     assert counts(state, held_from) is is_revenue
 
 
 def order(counted: bool) -> Order:
     return Order(
-        name="orders/1", version=1, currency=USD, net=95, gross=100, quantity=10, freight=7,
-        order_date=date(1996, 7, 4), counted=counted,
+        name="orders/1",
+        version=1,
+        currency=USD,
+        net=95,
+        gross=100,
+        quantity=10,
+        freight=7,
+        order_date=date(1996, 7, 4),
+        counted=counted,
         sold=(Sold(product="products/1", net=95, gross=100, quantity=10),),
-    )  # fmt: skip
+    )
 
 
 def test_a_cancelled_order_takes_back_all_it_added():
@@ -45,10 +56,13 @@ def test_a_cancelled_order_takes_back_all_it_added():
 lines = st.lists(
     st.tuples(
         st.sampled_from(["products/1", "products/2"]),
-        st.integers(0, 10**9), st.integers(1, 10**7), st.integers(0, 10**9),
+        st.integers(0, 10**9),
+        st.integers(1, 10**7),
+        st.integers(0, 10**9),
     ),
-    min_size=1, max_size=6,
-)  # fmt: skip
+    min_size=1,
+    max_size=6,
+)
 
 
 @given(lines, st.integers(0, 10**12))

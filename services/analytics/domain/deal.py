@@ -87,11 +87,10 @@ def shares_of(amount: Money, lines: Iterable[tuple[str, int]]) -> tuple[Share, .
 
 def passages_of(visits: Sequence[Visit], state: str) -> tuple[Passage, ...]:
     """How each stay in a stage went, the last one by the state the deal is in."""
-    ends = [visit.stage for visit in visits[1:]] + [state if state in CLOSED else ""]
-    leaves = [visit.enter_time for visit in visits[1:]] + [None]
     passages = []
-    for visit, after, entered_next in zip(visits, ends, leaves, strict=True):
-        left = visit.leave_time or entered_next
+    for visit, following in zip(visits, [*visits[1:], None], strict=False):
+        after = following.stage if following else state if state in CLOSED else ""
+        left = visit.leave_time or (following.enter_time if following else None)
         seconds = int((left - visit.enter_time).total_seconds()) if left and after else 0
         month = month_of(visit.enter_time.date())
         passages.append(Passage(stage=visit.stage, month=month, after=after, seconds=max(0, seconds)))

@@ -1,0 +1,141 @@
+"""What analytics keeps: facts as they stand, names to call them by, and the sums reports are made of.
+
+Every table is folded from events alone, so that the same events leave the same rows, whenever and however
+often they were delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from chassis.columns import field_of, hints_of
+from chassis.store import ReadModel, Rows, Store, Tx
+from services.analytics.domain.cells import Cell, changes
+from services.analytics.domain.deal import Deal
+from services.analytics.domain.dimension import (
+    Balance,
+    Customer,
+    Organization,
+    Person,
+    Pipeline,
+    Product,
+    Team,
+)
+from services.analytics.domain.invoice import Invoice
+from services.analytics.domain.order import Order
+
+F = TypeVar("F", bound=Hashable)
+
+
+class Facts(Rows, Generic[F]):
+    """Records of other services as they last stood: one row each, by name, at the version it was told at."""
+
+    def __init__(self, name: str, fact: type[F], *, index: Sequence[Sequence[str]] = ()) -> None:
+        self.fact = fact
+        self.fields = [field_of(field, hint) for field, hint in hints_of(fact).items()]
+        columns = [column for field in self.fields for column in field.columns]
+        super().__init__(name, *columns, key=("name",), index=index)
+
+    def row(self, fact: F) -> dict[str, Any]:
+        """The fact's cells by column."""
+        return {
+            column.name: cell
+            for field in self.fields
+            for column, cell in zip(field.columns, field.to_row(getattr(fact, field.name)), strict=True)
+        }
+
+    def load(self, row: Mapping[str, Any]) -> F:
+        """A fact from its cells."""
+        return self.fact(
+            **{
+                field.name: field.from_row(tuple(row[column.name] for column in field.columns))
+                for field in self.fields
+            }
+        )
+
+    async def last(self, tx: Tx, name: str) -> F | None:
+        """The fact of that name, when there is one."""
+        rows = await tx.rows(
+            f"SELECT * FROM {self.name} WHERE tenant_id = %s AND name = %s", [tx.call.tenant, name]
+        )
+        return self.load(rows[0]) if rows else None
+
+    async def every(self, tx: Tx) -> list[F]:
+        """All facts, by name; at most 10,000."""
+        rows = await tx.rows(
+            f"SELECT * FROM {self.name} WHERE tenant_id = %s ORDER BY name LIMIT 10000", [tx.call.tenant]
+        )
+        return [self.load(row) for row in rows]
+
+
+class AnalyticsStore(Store):
+    """The read models of one organization after another."""
+
+    companies = Facts("companies", Organization)
+    people = Facts("people", Person)
+    teams = Facts("teams", Team)
+    customers = Facts("customers", Customer)
+    products = Facts("products", Product)
+    pipelines = Facts("pipelines", Pipeline)
+    balances = Facts("balances", Balance, index=(("product",),))
+    deals = Facts("deals", Deal, index=(("state", "pipeline"), ("owner",), ("team",), ("close_date",)))
+    orders = Facts("orders", Order, index=(("owner",), ("team",), ("order_date",), ("state",)))
+    invoices = Facts("invoices", Invoice, index=(("state",), ("owner",), ("team",)))
+
+    deals_by_month = ReadModel(
+        "deals_by_month",
+        key={
+            "month": sa.Date(), "state": sa.Text(), "pipeline": sa.Text(), "stage": sa.Text(),
+            "owner": sa.Text(), "team": sa.Text(), "currency": sa.Text(),
+        },
+        sums=("deals", "amount", "days", "timed"),
+    )  # fmt: skip
+    deals_by_product = ReadModel(
+        "deals_by_product",
+        key={
+            "month": sa.Date(), "state": sa.Text(), "pipeline": sa.Text(), "stage": sa.Text(),
+            "owner": sa.Text(), "team": sa.Text(), "currency": sa.Text(), "product": sa.Text(),
+        },
+        sums=("deals", "amount", "days", "timed"),
+    )  # fmt: skip
+    stage_passages = ReadModel(
+        "stage_passages",
+        key={
+            "pipeline": sa.Text(), "month": sa.Date(), "stage": sa.Text(), "after": sa.Text(),
+            "owner": sa.Text(), "team": sa.Text(),
+        },
+        sums=("visits", "seconds"),
+    )  # fmt: skip
+    sales_by_customer = ReadModel(
+        "sales_by_customer",
+        key={
+            "month": sa.Date(), "owner": sa.Text(), "team": sa.Text(),
+            "customer": sa.Text(), "currency": sa.Text(),
+        },
+        sums=("net", "gross", "quantity", "orders", "freight"),
+    )  # fmt: skip
+    sales_by_product = ReadModel(
+        "sales_by_product",
+        key={
+            "month": sa.Date(), "owner": sa.Text(), "team": sa.Text(),
+            "customer": sa.Text(), "currency": sa.Text(), "product": sa.Text(),
+        },
+        sums=("net", "gross", "quantity", "orders"),
+    )  # fmt: skip
+
+
+async def keep(
+    tx: Tx, facts: Facts[Any], fact: Any, cells: Callable[[Any], Iterable[Cell]] = lambda fact: ()
+) -> None:
+    """Keep a fact unless it is older than what is known, and move what it fills in the sums along."""
+    before = await facts.last(tx, fact.name)
+    if before is not None and before.version >= fact.version:
+        return
+    row = facts.row(fact)
+    tx.put(facts, key={"name": row.pop("name")}, values=row)
+    models = {model.name: model for model in AnalyticsStore.rows}
+    for cell in changes(cells(before) if before else (), cells(fact)):
+        tx.fold(models[cell.model], key=cell.key, add=cell.sums)
