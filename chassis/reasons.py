@@ -74,7 +74,8 @@ class Reasons:
                 bad.field_violations.add(field=field, description=description, reason=refused.reason)
             details.append(bad)
         if meaning.code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE):
-            details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=1)))
+            wait = duration_pb2.Duration(seconds=int(refused.facts.get("seconds", 1)))
+            details.append(error_details_pb2.RetryInfo(retry_delay=wait))
         for detail in details:
             packed = any_pb2.Any()
             packed.Pack(detail)
