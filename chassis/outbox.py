@@ -36,16 +36,6 @@ LEASE_SECONDS = 5
 POLL_SECONDS = 0.2
 log = logging.getLogger(__name__)
 
-_INSERT = (
-    "INSERT INTO outbox (part, event_id, tenant_id, record, record_version, nth, type, payload,"
-    " actor, on_behalf_of, cause, traceparent, occurred_at)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING 1"
-)
-_COLUMNS = (
-    "part, event_id::text, tenant_id::text, record, record_version, type, payload, actor, on_behalf_of,"
-    " cause, traceparent, occurred_at, pos"
-)
-
 
 def part_of(tenant: str) -> int:
     """The partition an organization lives in, the same for ever."""
@@ -78,14 +68,12 @@ def impersonal(message: Any) -> Any:
     return message
 
 
-def insert(
-    event: Message, record: str, version: int, nth: int, call: Call, cause: str
-) -> tuple[str, list[Any]]:
-    """The outbox row of one event, as a statement and its parameters."""
+def row(event: Message, record: str, version: int, nth: int, call: Call, cause: str) -> list[Any]:
+    """The outbox row of one event, in the order of writes.FACT_COLUMNS."""
     source = call.event
     if not cause:
         cause = call.cause or (f"event:{source.event_id}" if source is not None else "")
-    return _INSERT, [
+    return [
         part_of(call.tenant), new_id(), call.tenant, record, version, nth, event.DESCRIPTOR.full_name,
         impersonal(event).SerializeToString(deterministic=True), call.user, call.actor, cause,
         telemetry.traceparent() or call.traceparent, call.now,

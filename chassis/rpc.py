@@ -237,24 +237,24 @@ class Server:
                     return await handler(request, call)
             except TimeoutError:
                 raise Refused("DEADLINE_EXCEEDED") from None
-            except psycopg.errors.UniqueViolation as problem:
-                if problem.diag.constraint_name != "answers_pkey":
-                    raise
-                # The same request was carried out while this one was under way: its answer stands.
-                await self._replay(call)
-            except _RETRIED:
-                if attempt + 1 == ATTEMPTS or call.remaining() < 0.3:
-                    raise
-                await asyncio.sleep(random.uniform(0.01, 0.2))
-            except Refused as refused:
-                await self._keep_refusal(policy, refused, call)
+            except (Refused, psycopg.Error) as problem:
+                if policy.effects and call.request_id and call.tenant:
+                    await self._answered(call)
+                if isinstance(problem, _RETRIED) and attempt + 1 < ATTEMPTS and call.remaining() > 0.3:
+                    await asyncio.sleep(random.uniform(0.01, 0.2))
+                    continue
+                if isinstance(problem, Refused):
+                    await self._keep_refusal(policy, problem, call)
                 raise
         raise Refused("CONFLICT")
 
-    async def _replay(self, call: Call) -> None:
+    async def _answered(self, call: Call) -> None:
+        """Replay the answer if the same request was carried out while this one was under way.
+
+        What went wrong here may be nothing but the other's effect: a taken name, a moved version.
+        """
         async with self.store.begin(call) as tx:
-            await tx._check_answer()
-        raise Refused("CONFLICT")
+            await tx.check_answer()
 
     async def _keep_refusal(self, policy: Policy, refused: Refused, call: Call) -> None:
         """A final no is kept like a yes: asked again under the same request_id, it is said again."""

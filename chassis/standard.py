@@ -68,6 +68,8 @@ def _list(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler
 def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:
     event, resource = _event(method, noun, "Created")
     field = next(f.name for f in method.input_type.fields if f.message_type is show.message.DESCRIPTOR)
+    said = requests.behaviors(show.message.DESCRIPTOR)
+    writable = [name for name in show.members if requests.OUTPUT_ONLY not in said[name]]
 
     async def create(request: Any, call: Call) -> Any:
         wanted = getattr(request, field)
@@ -75,7 +77,7 @@ def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
             raise invalid(field, "is required")
         requests.check_new(wanted, field)
         requests.clear_computed(wanted)
-        values = show.values(wanted, path=f"{field}.")
+        values = show.values(wanted, only=writable, path=f"{field}.")
         for name in show._required - values.keys() - {"id"}:
             raise invalid(f"{field}.{name}", "is required")
         record = show.record(id=call.new_id(), **values)

@@ -141,7 +141,8 @@ class Tx:
             (call.tenant, str(limit)), prepare=True,
         )  # fmt: skip
 
-    async def _check_answer(self) -> None:
+    async def check_answer(self) -> None:
+        """Raise Replayed if this request was answered before; REQUEST_ID_REUSED if another was."""
         if self._answer is None:
             return
         cursor, self._answer = self._answer, None
@@ -236,7 +237,7 @@ class Tx:
             [self.call.tenant, *params, *scope_params], prepare=True,
         )  # fmt: skip
         if self._answer is not None:
-            await self._check_answer()
+            await self.check_answer()
         found = []
         for row in await cursor.fetchall():
             record = collection.load(row)
@@ -283,7 +284,7 @@ class Tx:
         return int(cursor.rowcount)
 
     async def _run(self, statement: Any, params: Iterable[Any], **options: Any) -> Any:
-        await self._check_answer()
+        await self.check_answer()
         await self.flush()
         if isinstance(statement, str):
             text, values = statement, list(params)
@@ -341,7 +342,7 @@ class Tx:
         self._nth[record, version] = nth + 1
         self.emitted += 1
         self._know()
-        self.writes.raw(*outbox.insert(event, record, version, nth, self.call, cause))
+        self.writes.fact(outbox.row(event, record, version, nth, self.call, cause))
 
     def _know(self) -> None:
         """Jobs, laws and rebuilds go through the organizations that have anything here at all."""

@@ -69,7 +69,9 @@ async def test_nobodys_edit_is_silently_lost(customer: Running) -> None:
         changed = api.Customer(name=made.name, etag=made.etag, industry=industry)
         return api.UpdateCustomerRequest(customer=changed, update_mask=FieldMask(paths=["industry"]))
 
-    done = await asyncio.gather(*(boss.UpdateCustomer(edit(f"i{n}")) for n in range(8)), return_exceptions=True)
+    done = await asyncio.gather(
+        *(boss.UpdateCustomer(edit(f"i{n}")) for n in range(8)), return_exceptions=True
+    )
     winners = [answer for answer in done if isinstance(answer, api.Customer)]
     losers = [no for no in done if isinstance(no, grpc.aio.AioRpcError)]
     assert (len(winners), len(losers)) == (1, 7)
@@ -113,7 +115,9 @@ async def test_a_page_token_belongs_to_its_list_and_its_reader(customer: Running
 async def test_filters_find_and_refuse_in_words(customer: Running) -> None:
     boss = customer.as_(permissions=ALL)
     for name, tags in (("Alpha Steel", ["vip"]), ("Beta Steel", []), ("Gamma Wood", ["vip", "new"])):
-        await boss.CreateCustomer(api.CreateCustomerRequest(customer=api.Customer(display_name=name, tags=tags)))
+        await boss.CreateCustomer(
+            api.CreateCustomerRequest(customer=api.Customer(display_name=name, tags=tags))
+        )
 
     async def found(text: str) -> set[str]:
         page = await boss.ListCustomers(api.ListCustomersRequest(filter=text))

@@ -1,0 +1,175 @@
+"""Facts on their way: nothing lost, nothing twice, in order per record, with the broker or without it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest_asyncio
+from tradewind.customer.v1 import customer_pb2, events_pb2
+from tradewind.type.v1 import feed_pb2
+
+from chassis.bus import Bus
+from chassis.call import new_id
+from chassis.events import Consumer, on
+from chassis.outbox import Relay, part_of
+from chassis.store import Tx
+from tests.platform import EPOCH, Platform, Running
+from tests.servers import Servers
+
+ALL = {"customers.read": "all", "customers.write": "all"}
+
+
+class Heard:
+    """A reactions module that writes down, in its transaction, what it was told."""
+
+    def __init__(self, owner_url: str) -> None:
+        self.owner_url = owner_url
+        self.fail: set[str] = set()
+        with psycopg.connect(owner_url) as db:
+            db.execute("DROP TABLE IF EXISTS told")
+            db.execute("CREATE TABLE told (at bigserial, tenant_id uuid, name text, version bigint)")
+
+        @on(events_pb2.CustomerCreated, events_pb2.CustomerUpdated)
+        async def remember(event: Any, tx: Tx) -> None:
+            found = event.customer
+            if found.display_name in self.fail:
+                raise ValueError("this one is beyond us")
+            tx.writes.raw(
+                "INSERT INTO told (tenant_id, name, version) VALUES (%s, %s, %s) RETURNING 1",
+                [tx.call.tenant, found.display_name, int(found.etag)],
+            )
+
+        self.remember = remember
+
+    @property
+    def told(self) -> list[tuple[str, int]]:
+        """(name, version) of everything that was kept, in the order of its keeping."""
+        with psycopg.connect(self.owner_url) as db:
+            return db.execute("SELECT name, version FROM told ORDER BY at").fetchall()
+
+
+def fact(tenant: str, position: int, name: str, version: int = 1) -> feed_pb2.FeedEvent:
+    """The fact that a customer was created, at a position."""
+    found = customer_pb2.Customer(name=f"customers/{name}", display_name=name, etag=str(version))
+    event = feed_pb2.FeedEvent(
+        event_id=new_id(), partition=part_of(tenant), position=position, epoch=EPOCH, organization=tenant,
+        type="tradewind.customer.v1.CustomerCreated", record=found.name, record_version=version,
+        actor="users/tester",
+    )  # fmt: skip
+    event.payload.Pack(events_pb2.CustomerCreated(customer=found))
+    event.occur_time.GetCurrentTime()
+    return event
+
+
+@pytest_asyncio.fixture
+async def listener(platform: Platform) -> AsyncIterator[tuple[Consumer, Heard]]:
+    """A consumer with its cursors at the beginning, kept in the opportunity service's database."""
+    service = await platform.service("opportunity")
+    heard = Heard(service.owner_url)
+    consumer = Consumer("listener", service.store, heard, None)  # type: ignore[arg-type]
+    async with service.store.database.connection() as connection:
+        await connection.execute("DELETE FROM event_cursor WHERE source = 'customer'")
+    yield consumer, heard
+    async with service.store.database.connection() as connection:
+        await connection.execute("DELETE FROM event_cursor WHERE source = 'customer'")
+
+
+async def test_twice_late_or_with_a_hole_counts_once_and_in_order(listener: tuple[Consumer, Heard]) -> None:
+    consumer, heard = listener
+    tenant = new_id()
+    part, facts = part_of(tenant), [fact(tenant, n, f"c{n}") for n in range(1, 6)]
+    assert await consumer.apply("customer", part, facts[:2]) == 2
+    assert await consumer.apply("customer", part, facts[:2]) == 2  # delivered twice
+    assert await consumer.apply("customer", part, facts[3:]) == 2  # a hole: nothing moves
+    assert await consumer.apply("customer", part, facts) == 5  # the replay closes it
+    assert [name for name, _ in heard.told] == ["c1", "c2", "c3", "c4", "c5"]
+
+
+async def test_two_processes_with_the_same_batch_apply_it_once(listener: tuple[Consumer, Heard]) -> None:
+    first, heard = listener
+    second = Consumer("listener", first.store, heard, None)  # type: ignore[arg-type]
+    tenant = new_id()
+    facts = [fact(tenant, n, f"c{n}") for n in range(1, 101)]
+    reached = await asyncio.gather(*(c.apply("customer", part_of(tenant), facts) for c in (first, second)))
+    assert reached == [100, 100]
+    assert heard.told == [(f"c{n}", 1) for n in range(1, 101)]
+
+
+async def test_an_event_that_keeps_failing_is_parked_and_the_others_go_on(
+    listener: tuple[Consumer, Heard],
+) -> None:
+    consumer, heard = listener
+    tenant = new_id()
+    part = part_of(tenant)
+    facts = [
+        fact(tenant, 1, "good"),
+        fact(tenant, 2, "bad"),
+        fact(tenant, 3, "fine"),
+        fact(tenant, 4, "bad", 2),
+    ]
+    heard.fail.add("bad")
+    reached, rounds = 0, 0
+    while reached < 4 and rounds < 10:
+        reached, rounds = await consumer.apply("customer", part, facts), rounds + 1
+    assert (reached, [name for name, _ in heard.told]) == (4, ["good", "fine"])
+    assert rounds <= 6
+    heard.fail.clear()
+    assert await consumer.retry_parked() == (2, 0)
+    assert heard.told[2:] == [("bad", 1), ("bad", 2)]  # in their order
+
+
+async def through(
+    customer: Running, bus: Bus, relay: Relay, consumer: Consumer, tenant: str, count: int
+) -> int:
+    """Relay and consume until *count* facts of the organization's partition were applied, or it is no use."""
+    part, _epoch = part_of(tenant), None
+    for _ in range(60):
+        await relay.step()
+        fetched = await bus.fetch("listener", "customer", part)
+        if fetched and fetched[0]:
+            await consumer.apply("customer", part, fetched[0])
+            await fetched[1]()
+        if (
+            fetched is None
+            or not fetched[0]
+            or (await consumer.cursor("customer", part))[1] < fetched[0][-1].position
+        ):
+            await consumer.catch_up("customer", part)
+        if (await consumer.cursor("customer", part))[1] >= count:
+            return (await consumer.cursor("customer", part))[1]
+    return -1
+
+
+async def test_the_brokers_store_deleted_in_flight_loses_nothing(
+    platform: Platform, servers: Servers, listener: tuple[Consumer, Heard]
+) -> None:
+    customer = await platform.service("customer")
+    consumer, heard = listener
+    consumer.clients = (await platform.service("opportunity")).runtime.clients
+    boss = customer.as_(permissions=ALL)
+    part = part_of(boss.tenant)
+    bus = Bus(servers.nats_url)
+    await bus.connect()
+    relay = Relay("customer", customer.store, bus)
+    await customer.runtime.relay._release()
+    try:
+        for n in range(30):
+            await boss.CreateCustomer(customer=customer_pb2.Customer(display_name=f"Flight {n}"))
+            if n == 15:
+                await relay.step()
+                servers.nats.stop()
+                shutil.rmtree(servers.nats.home / "nats", ignore_errors=True)
+                servers.nats.start()
+        while await relay.step():
+            pass
+        head = (await relay.outbox.head(part))[1]
+        assert await through(customer, bus, relay, consumer, boss.tenant, head) == head
+    finally:
+        await relay._release()
+        await bus.close()
+    mine = [name for name, _ in heard.told if name.startswith("Flight")]
+    assert mine == [f"Flight {n}" for n in range(30)]
