@@ -28,6 +28,7 @@ from gateway.routes import Routes, Rule
 from gateway.scalars import Wrong
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream
+from gateway.wire import BoundedProtocol
 
 log = logging.getLogger(__name__)
 PROBLEM = b"application/problem+json"
@@ -211,8 +212,9 @@ class HttpServer:
 
     def __init__(self, app: App, listener: socket.socket) -> None:
         config = uvicorn.Config(
-            app, http="httptools", loop="none", ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=20,
+            app, http=BoundedProtocol, loop="none", ws="none", lifespan="off", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75,
+            timeout_graceful_shutdown=20,
         )  # fmt: skip
         self.port: int = listener.getsockname()[1]
         self._server = _Quiet(config)

@@ -171,7 +171,8 @@ def _reason(reason: Json) -> str:
 def _shape(name: str, schema: Json) -> str:
     values = schema.get("enum")
     inner = f"<p>{', '.join(f'<code>{escape(v)}</code>' for v in values)}</p>" if values else _fields(schema)
+    about = prose(schema.get("description", ""))
     return (
         f'<article id="{_anchor(name)}" data-find="{escape(name.lower())}">'
-        f"<header><h3>{escape(name)}</h3></header><div>{prose(schema.get('description', ''))}{inner}</div></article>"
+        f"<header><h3>{escape(name)}</h3></header><div>{about}{inner}</div></article>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 
@@ -215,7 +216,45 @@ async def test_a_body_over_a_mebibyte_is_413(notes):
 
 async def test_a_url_or_head_without_end_is_refused(notes):
     assert (await notes.http.get("/v1/notes?filter=" + "x" * 9000)).status_code == 414
-    assert (await notes.http.get("/v1/notes", headers={"x-much": "x" * 40000})).status_code in (400, 431)
+    assert (await notes.http.get("/v1/notes", headers={"x-much": "x" * 40000})).status_code == 431
+    port = int(notes.address.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /v1/notes HTTP/1.1\r\n")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(200):
+            writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
+            await writer.drain()
+    assert b" 431 " in await reader.read(200)
+    writer.close()
+
+
+async def test_who_connects_and_says_nothing_is_let_go(notes, monkeypatch):
+    monkeypatch.setattr("gateway.wire.SLOWEST_HEAD", 0.05)
+    port = int(notes.address.rpartition(":")[2])
+    for said in (b"", b"GET /v1/notes HTTP/1.1\r\nhost: x\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET /v1/notes HTTP/9\r\n\r\n",
+        b"POST /v1/notes HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/notes HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /v1/notes HTTP/1.1\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+        b"GET /v1/notes\r\n bad: x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_or_could_be_read_two_ways_is_refused(notes, said):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(notes.address.rpartition(":")[2]))
+    writer.write(said)
+    assert (await reader.read()).startswith(b"HTTP/1.1 4")
+    writer.close()
+    assert notes.server.asked == []
 
 
 @pytest.mark.parametrize(
