@@ -227,7 +227,7 @@ class Server:
             tenant=who.tenant, user=who.user, method=policy.path, permission=policy.permission,
             scope=scope_for(policy, who), permissions=who.permissions, roles=who.roles, team=who.team,
             teams=who.teams, locale=locale or who.locale, actor=who.actor, clients=self.clients,
-            traceparent=trace,
+            traceparent=trace, session=who.session,
         )  # fmt: skip
 
     async def _carry_out(self, policy: Policy, handler: Handler, request: Message, call: Call) -> Any:
