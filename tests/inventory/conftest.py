@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from google.type import date_pb2, decimal_pb2, money_pb2
+from tradewind.customer.v1 import customer_pb2
+from tradewind.customer.v1 import events_pb2 as customer_events_pb2
 from tradewind.inventory.v1 import order_pb2, product_pb2, shipment_pb2, warehouse_pb2
 
 from chassis.call import new_id
 from chassis.kernel.values import Money, Quantity
 from chassis.shapes import money_message
-from tests.platform import Caller, Running
+from tests.platform import Caller, Running, settle
 
 Order, Shipment = order_pb2.Order, shipment_pb2.Shipment
 EVERYTHING = {
@@ -53,6 +55,7 @@ class Shop:
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
+        self.customer = f"customers/{new_id()}"
 
     def __getattr__(self, method: str) -> Any:
         return getattr(self.caller, method)
@@ -75,7 +78,7 @@ class Shop:
 
     async def order(self, *lines: tuple[Any, str | int], **more: Any) -> Any:
         """A draft order of (product, quantity) lines, priced from the catalogue."""
-        made = Order(customer=f"customers/{new_id()}", currency="CNY", **more)
+        made = Order(customer=self.customer, currency="CNY", **more)
         for product, quantity in lines:
             made.lines.add(product=product.name, quantity=decimal(quantity))
         return await self.caller.CreateOrder(order=made)
@@ -86,6 +89,15 @@ class Shop:
         for at, quantity in lines:
             made.lines.add(order_line=at, quantity=decimal(quantity))
         return await self.caller.CreateShipment(shipment=made)
+
+    async def confirmed(self, *lines: tuple[Any, str | int], **more: Any) -> Any:
+        """An order with its stock reserved and its credit held."""
+        order = await self.order(*lines, **more)
+        await self.caller.ConfirmOrder(name=order.name)
+        await settle(self.caller.service)
+        order = await self.caller.GetOrder(name=order.name)
+        assert order.state == Order.CONFIRMED, order
+        return order
 
     async def historic(self, *lines: tuple[Any, str | int], **more: Any) -> Any:
         """An order confirmed as history: what a test needs that is not about confirming."""
@@ -101,11 +113,21 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(inventory: Running) -> Shop:
-    """A shop with one warehouse and nothing in it."""
+async def shop(inventory: Running, contract: Running) -> Shop:
+    """A shop with one warehouse, nothing in it, and one customer of unlimited credit."""
     found = Shop(inventory.as_(permissions=EVERYTHING))
     await found.warehouse()
+    await know(contract, found)
     return found
+
+
+async def know(contract: Running, shop: Shop, limit: str = "", version: int = 1) -> None:
+    """Tell the contract service of the shop's customer, and what they may owe."""
+    customer = customer_pb2.Customer(name=shop.customer, currency="CNY", etag=str(version))
+    if limit:
+        customer.credit_limit.CopyFrom(money(limit))
+    event = customer_events_pb2.CustomerCreated(customer=customer)
+    await contract.deliver(event, tenant=shop.caller.tenant)
 
 
 def quantity(text: str | int) -> Quantity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -16,9 +17,9 @@ from chassis.kernel.values import Money, Percent
 from services.inventory.domain.order import LIFECYCLE, OVER, Outcome, State
 from services.inventory.domain.order import Order as Record
 from services.inventory.domain.order_line import OrderLine
-from tests.inventory.conftest import Order, Shop, day, decimal, money, quantity
+from tests.inventory.conftest import Order, Shop, day, decimal, know, money, quantity
 from tests.inventory.test_stock import laws_hold
-from tests.platform import Running, refused
+from tests.platform import Running, refused, settle
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 LINE = OrderLine(product="products/p", sku="TW-1", quantity=quantity(10), unit_price=Money.of(5, "CNY"),
@@ -192,21 +193,82 @@ async def test_a_cancelled_order_gives_its_stock_free(shop: Shop, inventory: Run
     await laws_hold(inventory)
 
 
+@pytest.mark.req("ORD-03")
+async def test_confirmed_means_that_stock_and_credit_are_held(shop: Shop, contract: Running) -> None:
+    pump = await shop.product(price="100", stock=9)
+    order = await shop.confirmed((pump, 9))
+    assert [(step.title, step.outcome) for step in order.confirmation] == [
+        ("reserve stock", Order.Step.DONE),
+        ("hold credit", Order.Step.DONE),
+    ]
+    assert await held(shop, contract) == money("900")
+
+
+async def test_refused_credit_frees_the_stock_and_says_why(
+    shop: Shop, inventory: Running, contract: Running
+) -> None:
+    await know(contract, shop, limit="500", version=2)
+    pump = await shop.product(price="100", stock=9)
+    order = await shop.order((pump, 6))
+    await shop.ConfirmOrder(name=order.name)
+    await settle(inventory)
+    draft = await shop.GetOrder(name=order.name)
+    assert draft.state == Order.DRAFT
+    assert draft.confirmation[1].reason.startswith("CREDIT_LIMIT_EXCEEDED: ")
+    assert await shop.balance(pump) == ("9", "0", "9")
+    assert not await held(shop, contract)
+
+    draft.lines[0].quantity.value = "5"
+    await shop.UpdateOrder(order=draft, update_mask=FieldMask(paths=["lines"]))
+    await shop.ConfirmOrder(name=order.name)
+    await settle(inventory)
+    assert (await shop.GetOrder(name=order.name)).state == Order.CONFIRMED
+    assert await held(shop, contract) == money("500")
+    await laws_hold(inventory)
+
+
+async def test_cancelled_while_the_credit_is_asked_holds_nothing_in_the_end(
+    shop: Shop, inventory: Running, contract: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = await shop.product(price="100", stock=5)
+    order = await shop.order((pump, 5))
+
+    async def later(tenant: str, saga: str) -> str:
+        return "RUNNING"
+
+    with monkeypatch.context() as slow:
+        slow.setattr(inventory.runtime.sagas, "advance", later)
+        await shop.ConfirmOrder(name=order.name)
+        cancelled = await shop.CancelOrder(name=order.name, reason="took too long")
+    assert cancelled.state == Order.CANCELLED
+    await settle(inventory)
+    assert (await shop.GetOrder(name=order.name)).state == Order.CANCELLED
+    assert await shop.balance(pump) == ("5", "0", "5")
+    assert not await held(shop, contract)
+
+
+async def held(shop: Shop, contract: Running) -> Any:
+    """What the contract service holds for the shop's customer."""
+    finance = contract.as_(tenant=shop.caller.tenant, permissions={"creditExposures.read": "all"})
+    name = shop.customer.replace("customers", "creditExposures")
+    exposure = await finance.GetCreditExposure(name=name)
+    return exposure.held if exposure.held.units else None
+
+
 async def test_a_draft_is_priced_anew_and_a_confirmed_order_is_not_changed(shop: Shop) -> None:
     pump = await shop.product(stock=9)
     order = await shop.order((pump, 1))
     order.lines[0].quantity.value = "2"
     changed = await shop.UpdateOrder(order=order, update_mask=FieldMask(paths=["lines"]))
     assert changed.totals.net == money("200")
-    confirmed = await shop.ConfirmOrder(name=order.name)
+    confirmed = await shop.confirmed((pump, 1))
     confirmed.lines[0].quantity.value = "9"
     await refused(shop.UpdateOrder(order=confirmed, update_mask=FieldMask(paths=["lines"])), "STATE_FORBIDS")
-    confirmed.note = "ring twice"
     noted = await shop.UpdateOrder(
-        order=Order(name=order.name, note="ring twice"), update_mask=FieldMask(paths=["note"])
+        order=Order(name=confirmed.name, note="ring twice"), update_mask=FieldMask(paths=["note"])
     )
     assert noted.note == "ring twice"
-    await refused(shop.DeleteOrder(name=order.name), "STATE_FORBIDS")
+    await refused(shop.DeleteOrder(name=confirmed.name), "STATE_FORBIDS")
 
 
 async def test_a_past_order_date_is_for_those_who_may_backdate(shop: Shop, inventory: Running) -> None:
@@ -237,7 +299,7 @@ async def test_orders_are_found_by_what_they_are(shop: Shop) -> None:
     await shop.order((pump, 1), external_id="A-2")
     for text in (
         'external_id = "A-1"',
-        f'customer = "{first.customer}"',
+        f'customer = "{shop.customer}" AND external_id != "A-2"',
         f'state = DRAFT AND required_date <= "{today + timedelta(days=3)}"',
     ):
         assert [each.name for each in (await shop.ListOrders(filter=text)).orders] == [first.name], text
@@ -246,13 +308,13 @@ async def test_orders_are_found_by_what_they_are(shop: Shop) -> None:
 @pytest.mark.req("X-29")
 async def test_a_back_order_takes_what_there_is_and_then_what_comes(shop: Shop, inventory: Running) -> None:
     pump = await shop.product(stock=3)
-    order = await shop.order((pump, 10), allow_backorder=True)
-    assert (await shop.ConfirmOrder(name=order.name)).lines[0].reserved.value == "3"
+    order = await shop.confirmed((pump, 10), allow_backorder=True)
+    assert order.lines[0].reserved.value == "3"
     assert await shop.balance(pump) == ("3", "3", "0")
     await shop.ReceiveStock(product=pump.name, quantity=decimal(20))
-    # The goods go to it once it is confirmed: the job looks at promised orders only.
     await inventory.runtime.jobs.carry_out(inventory.runtime.jobs.jobs["fill_backorders"])
-    assert (await shop.GetOrder(name=order.name)).lines[0].reserved.value == "3"
+    assert (await shop.GetOrder(name=order.name)).lines[0].reserved.value == "10"
+    assert await shop.balance(pump) == ("23", "10", "13")
     await laws_hold(inventory)
 
 

@@ -1,0 +1,272 @@
+"""Shipments: never more than was ordered, and what leaves was promised first."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from tradewind.contract.v1 import events_pb2 as contract_events_pb2
+from tradewind.contract.v1 import invoice_pb2
+from tradewind.inventory.v1 import reservation_pb2
+
+from chassis.kernel.refusals import Refused
+from services.inventory.domain.shipment import LIFECYCLE, ShipmentLine, State, pick
+from services.inventory.domain.shipment import Shipment as Record
+from tests.inventory.conftest import Order, Shipment, Shop, day, decimal, quantity
+from tests.inventory.test_order import ALL, AT, CONFIRMED, LINE
+from tests.inventory.test_stock import laws_hold
+from tests.platform import Running, refused, settle
+
+PICKING = Record(id="1", order="orders/1", lines=(ShipmentLine(order_line=1, quantity=quantity(4)),))
+VERBS = {
+    "dispatch": lambda shipment: shipment.dispatch(CONFIRMED, on=AT.date()),
+    "deliver": lambda shipment: shipment.deliver(on=AT.date()),
+    "fail": lambda shipment: shipment.fail(reason="lost"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("state", State)
+def test_each_verb_is_refused_outside_its_states(verb: str, state: State) -> None:
+    shipment = replace(PICKING, state=state)
+    if state in LIFECYCLE.steps[verb][0]:
+        assert VERBS[verb](shipment).state == LIFECYCLE.steps[verb][1]
+        return
+    with pytest.raises(Refused, match="STATE_FORBIDS"):
+        VERBS[verb](shipment)
+
+
+def test_what_is_picked_counts_as_gone() -> None:
+    assert pick(CONFIRMED, (), [PICKING])[0].quantity == quantity(6)
+    with pytest.raises(Refused) as no:
+        pick(CONFIRMED, [ShipmentLine(order_line=1, quantity=quantity(7))], [PICKING])
+    assert no.value.facts == {"line": "1", "left": "6", "asked": "7"}
+    with pytest.raises(Refused, match="NOTHING_TO_SHIP"):
+        pick(CONFIRMED.ship(ALL, ALL, on=AT.date()), (), [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ([(2, 1)], "lines[0].order_line"),
+        ([(1, 0)], "lines[0].quantity"),
+        ([(1, 1), (1, 1)], "lines"),
+    ],
+)
+def test_lines_that_make_no_sense_are_refused(asked: list[tuple[int, int]], field: str) -> None:
+    with pytest.raises(Refused) as no:
+        pick(CONFIRMED, [ShipmentLine(order_line=at, quantity=quantity(q)) for at, q in asked], [])
+    assert no.value.facts["field"] == field
+
+
+def test_the_days_follow_each_other() -> None:
+    sent = PICKING.dispatch(CONFIRMED, on=AT.date())
+    with pytest.raises(Refused, match="delivery_date"):
+        sent.deliver(on=AT.date() - timedelta(days=1))
+    ordered = replace(CONFIRMED, order_date=AT.date())
+    with pytest.raises(Refused, match="dispatch_date"):
+        PICKING.dispatch(ordered, on=AT.date() - timedelta(days=1))
+
+
+def test_services_are_shipped_without_stock() -> None:
+    visit = replace(LINE, stocked=False)
+    assert visit.short == quantity(0)
+
+
+@pytest.mark.req("ORD-07")
+@pytest.mark.req("ORD-05")
+async def test_an_order_goes_from_the_shelf_to_the_customer(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=10)
+    order = await shop.confirmed((pump, 6))
+    shipment = await shop.shipment(order)
+    assert (shipment.state, shipment.lines[0].quantity.value) == (Shipment.PICKING, "6")
+    sent = await shop.DispatchShipment(name=shipment.name, carrier="SF Express", tracking_number="SF123")
+    assert (sent.state, sent.carrier, sent.tracking_number) == (Shipment.DISPATCHED, "SF Express", "SF123")
+    assert sent.dispatch_date == day(datetime.now(UTC).date())
+    assert await shop.balance(pump) == ("4", "0", "4")
+    moved = (await shop.ListMovements(filter=f'shipment = "{shipment.name}"')).movements
+    assert [(m.source, m.destination, m.quantity.value) for m in moved] == [
+        (order.warehouse, "CUSTOMER", "6")
+    ]
+    assert (await shop.GetOrder(name=order.name)).state == Order.SHIPPED
+
+    await shop.DeliverShipment(name=shipment.name)
+    done = await shop.GetOrder(name=order.name)
+    assert (done.state, done.lines[0].delivered.value) == (Order.DELIVERED, "6")
+    await refused(shop.DispatchShipment(name=shipment.name), "STATE_FORBIDS")
+    await laws_hold(inventory)
+
+
+@pytest.mark.req("X-29")
+async def test_an_order_is_shipped_in_parts(shop: Shop, inventory: Running) -> None:
+    pump, visit = await shop.product(stock=10), await shop.product(kind="SERVICE")
+    order = await shop.confirmed((pump, 10), (visit, 1))
+    first = await shop.DispatchShipment(name=(await shop.shipment(order, (1, 4))).name)
+    assert first.lines[0].shipped_before.value == "0"
+    half = await shop.GetOrder(name=order.name)
+    assert (half.state, half.lines[0].shipped.value, half.lines[0].reserved.value) == (
+        Order.PARTLY_SHIPPED, "4", "6",
+    )  # fmt: skip
+    promises = (
+        await shop.ListReservations(filter=f'order = "{order.name}"', order_by="quantity")
+    ).reservations
+    assert [(p.quantity.value, p.state) for p in promises] == [
+        ("4", reservation_pb2.Reservation.COMMITTED), ("6", reservation_pb2.Reservation.HELD),
+    ]  # fmt: skip
+    await refused(shop.CancelOrder(name=order.name, reason="no"), "STATE_FORBIDS")
+    rest = await shop.DispatchShipment(name=(await shop.shipment(order)).name)
+    assert [(line.order_line, line.quantity.value, line.shipped_before.value) for line in rest.lines] == [
+        (1, "6", "4"), (2, "1", "0"),
+    ]  # fmt: skip
+    assert (await shop.GetOrder(name=order.name)).state == Order.SHIPPED
+    await refused(shop.shipment(order), "STATE_FORBIDS")
+    await laws_hold(inventory)
+
+
+async def test_many_pickers_never_ship_more_than_was_ordered(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=50)
+    order = await shop.confirmed((pump, 10))
+
+    async def pick_three() -> str:
+        try:
+            return (await shop.shipment(order, (1, 3))).name
+        except grpc.aio.AioRpcError as no:
+            assert no.code() == grpc.StatusCode.FAILED_PRECONDITION, no.details()
+            return ""
+
+    picked = [name for name in await asyncio.gather(*(pick_three() for _ in range(8))) if name]
+    assert len(picked) == 3
+    await asyncio.gather(*(shop.DispatchShipment(name=name) for name in picked))
+    assert (await shop.GetOrder(name=order.name)).lines[0].shipped.value == "9"
+    assert await shop.balance(pump) == ("41", "1", "40")
+    await laws_hold(inventory)
+
+
+async def test_what_was_not_promised_must_be_there_when_it_leaves(shop: Shop) -> None:
+    pump = await shop.product(stock=2)
+    order = await shop.confirmed((pump, 5), allow_backorder=True)
+    shipment = await shop.shipment(order)
+    facts = await refused(shop.DispatchShipment(name=shipment.name), "STOCK_SHORT")
+    assert facts == {"sku": pump.sku, "asked": "3", "available": "0"}
+    assert await shop.balance(pump) == ("2", "2", "0")
+    await shop.ReceiveStock(product=pump.name, quantity=decimal(3))
+    await shop.DispatchShipment(name=shipment.name)
+    assert await shop.balance(pump) == ("0", "0", "0")
+
+
+async def test_a_held_order_is_not_shipped_until_it_goes_on(shop: Shop) -> None:
+    pump = await shop.product(stock=5)
+    order = await shop.confirmed((pump, 5))
+    shipment = await shop.shipment(order)
+    held = await shop.HoldOrder(name=order.name, reason="address unclear")
+    assert (held.state, held.hold_reason) == (Order.ON_HOLD, "address unclear")
+    facts = await refused(shop.DispatchShipment(name=shipment.name), "STATE_FORBIDS")
+    assert facts["state"] == "ON_HOLD"
+    assert (await shop.ResumeOrder(name=order.name)).state == Order.CONFIRMED
+    await shop.DispatchShipment(name=shipment.name)
+
+
+async def test_a_cancelled_order_takes_its_picked_goods_back(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=5)
+    order = await shop.confirmed((pump, 5))
+    shipment = await shop.shipment(order)
+    await shop.CancelOrder(name=order.name, reason="no longer wanted")
+    assert (await shop.GetShipment(name=shipment.name)).state == Shipment.FAILED
+    assert await shop.balance(pump) == ("5", "0", "5")
+    await laws_hold(inventory)
+
+
+async def test_a_failed_shipment_brings_its_goods_back_to_the_order(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=5)
+    order = await shop.confirmed((pump, 5))
+    shipment = await shop.shipment(order)
+    await shop.DispatchShipment(name=shipment.name)
+    failed = await shop.FailShipment(name=shipment.name, reason="nobody there")
+    assert (failed.state, failed.failure) == (Shipment.FAILED, "nobody there")
+    back = await shop.GetOrder(name=order.name)
+    assert (back.state, back.lines[0].shipped.value, back.lines[0].reserved.value) == (
+        Order.CONFIRMED,
+        "0",
+        "5",
+    )
+    assert await shop.balance(pump) == ("5", "5", "0")
+    again = await shop.shipment(order)
+    await shop.DispatchShipment(name=again.name)
+    await laws_hold(inventory)
+
+
+async def test_carrier_and_tracking_number_may_be_said_later(shop: Shop) -> None:
+    pump = await shop.product(stock=5)
+    shipment = await shop.shipment(await shop.confirmed((pump, 5)))
+    changed = await shop.UpdateShipment(
+        shipment=Shipment(name=shipment.name, tracking_number="ZT-9"),
+        update_mask=FieldMask(paths=["tracking_number"]),
+    )
+    assert changed.tracking_number == "ZT-9"
+    mask = FieldMask(paths=["lines"])
+    await refused(shop.UpdateShipment(shipment=changed, update_mask=mask), "FIELD_NOT_WRITABLE")
+
+
+async def test_history_is_shipped_without_touching_what_is_on_hand(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=7)
+    order = await shop.historic(
+        (pump, 50), order_date=day(date(1996, 7, 4)), required_date=day(date(1996, 7, 9))
+    )
+    shipment = await shop.shipment(order)
+    await shop.DispatchShipment(name=shipment.name, historic=True, dispatch_date=day(date(1996, 7, 16)))
+    shipped = await shop.GetOrder(name=order.name)
+    assert (shipped.state, shipped.shipped_date, shipped.late) == (
+        Order.SHIPPED,
+        day(date(1996, 7, 16)),
+        True,
+    )
+    assert await shop.balance(pump) == ("7", "0", "7")
+    moved = (await shop.ListMovements(filter=f'shipment = "{shipment.name}"')).movements
+    assert [(m.source, m.destination, m.quantity.value) for m in moved] == [("ADJUSTMENT", "CUSTOMER", "50")]
+    await laws_hold(inventory)
+
+
+async def test_only_history_is_shipped_as_history(shop: Shop) -> None:
+    pump = await shop.product(stock=7)
+    shipment = await shop.shipment(await shop.confirmed((pump, 5)))
+    await refused(shop.DispatchShipment(name=shipment.name, historic=True), "ORDER_NOT_HISTORIC")
+
+
+async def test_a_paid_order_is_settled_once_it_is_delivered(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=10)
+    order = await shop.confirmed((pump, 10))
+    first = await shop.shipment(order, (1, 4))
+    await shop.DispatchShipment(name=first.name)
+    second = await shop.shipment(order)
+    await pay(shop, inventory, order, first)
+    await shop.DispatchShipment(name=second.name)
+    assert not (await shop.GetOrder(name=order.name)).paid
+    await shop.DeliverShipment(name=first.name)
+    await pay(shop, inventory, order, second)
+    assert (await shop.GetOrder(name=order.name)).paid
+    await shop.DeliverShipment(name=second.name)
+    assert (await shop.GetOrder(name=order.name)).state == Order.SETTLED
+
+
+async def test_a_delivered_order_is_settled_once_it_is_paid(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=10)
+    order = await shop.confirmed((pump, 10))
+    shipment = await shop.shipment(order)
+    await shop.DispatchShipment(name=shipment.name)
+    await shop.DeliverShipment(name=shipment.name)
+    await pay(shop, inventory, order, shipment)
+    await pay(shop, inventory, order, shipment)  # told twice, settled once
+    assert (await shop.GetOrder(name=order.name)).state == Order.SETTLED
+
+
+async def pay(shop: Shop, inventory: Running, order: Order, shipment: Shipment) -> None:
+    """The invoice of a shipment was paid, says the contract service."""
+    await settle(inventory)
+    invoice = invoice_pb2.Invoice(
+        name=f"invoices/{shipment.name.rpartition('/')[2]}", order=order.name, shipment=shipment.name
+    )
+    await inventory.deliver(contract_events_pb2.InvoicePaid(invoice=invoice), tenant=shop.caller.tenant)
