@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -145,3 +147,15 @@ def test_the_chain_of_parents_has_an_end() -> None:
     check_ancestors("customers/a", "customers/b", chain[:-1])
     with pytest.raises(Refused, match="PARENT_TOO_DEEP"):
         check_ancestors("customers/a", "customers/b", chain)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "rows"),
+    [("crm_maven/accounts.csv", "account", 85), ("northwind/data/customers.csv", "companyName", 91)],
+)
+def test_no_two_customers_of_real_lists_are_taken_for_one(
+    data: Path, file: str, column: str, rows: int
+) -> None:
+    with (data / file).open(encoding="utf-8-sig", newline="") as lines:
+        names = [row[column] for row in csv.DictReader(lines)]
+    assert len({likeness(name) for name in names}) == len(names) == rows
