@@ -20,7 +20,6 @@ HOLD = CreditHold(
 
 
 @given(st.lists(st.integers(0, 6_000_000), max_size=20))
-@pytest.mark.req("X-30")
 def test_holds_never_pass_the_limit(amounts: list[int]) -> None:
     account = ACCOUNT
     for amount in amounts:

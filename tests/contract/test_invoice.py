@@ -30,9 +30,12 @@ def test_posting_takes_the_number_and_the_customers_terms() -> None:
         POSTED.total,
     )
     assert POSTED.due_date == TODAY + timedelta(days=30)
-    assert replace(INVOICE, due_date=TODAY).post(
-        series="INV-2026", serial=1, issue_date=TODAY, terms_days=30, at=AT
-    ).due_date == TODAY  # fmt: skip
+    assert (
+        replace(INVOICE, due_date=TODAY)
+        .post(series="INV-2026", serial=1, issue_date=TODAY, terms_days=30, at=AT)
+        .due_date
+        == TODAY
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,10 +78,13 @@ def test_invoices_of_shipments_sum_to_the_order() -> None:
     empty = Invoice(id="i", customer="customers/c1", currency="CNY", shipment="shipments/s")
     one, six, two, all7 = Quantity.of("1"), Quantity.of("6"), Quantity.of("2"), Quantity.of("7")
     first = invoice_of_parts(empty, (Shipped(line=order.lines[0], quantity=one, before=Quantity.of("0")),))
-    second = invoice_of_parts(empty, (
-        Shipped(line=order.lines[0], quantity=two, before=one),
-        Shipped(line=order.lines[1], quantity=six, before=Quantity.of("0")),
-    ))  # fmt: skip
+    second = invoice_of_parts(
+        empty,
+        (
+            Shipped(line=order.lines[0], quantity=two, before=one),
+            Shipped(line=order.lines[1], quantity=six, before=Quantity.of("0")),
+        ),
+    )
     third = invoice_of_parts(empty, (Shipped(line=order.lines[1], quantity=one, before=six),))
     assert all7 == six + one
     assert first.total + second.total + third.total == order.total
@@ -89,8 +95,9 @@ def test_the_rate_is_the_documents_own_and_makes_sense() -> None:
     dollars = replace(
         Invoice(id="i", customer="customers/c"),
         lines=(Line(quantity=Quantity.of("3"), unit_price=Money.of("9.99", "USD")),),
-        exchange_rate=Quantity.of("7.1234"), base_currency="CNY",
-    ).drafted()  # fmt: skip
+        exchange_rate=Quantity.of("7.1234"),
+        base_currency="CNY",
+    ).drafted()
     assert dollars.base_total == Money.of("213.49", "CNY")
     assert INVOICE.base_total == INVOICE.total
     with pytest.raises(Refused, match="exchange_rate"):
