@@ -13,9 +13,9 @@ from tradewind.customer.v1 import lead_pb2 as pb
 
 from chassis.store import derived_id
 from services.customer.domain.lead import LIFECYCLE, State
-from tests.customer.people import colleague, somebody
+from tests.customer.people import PERMISSIONS, colleague, somebody
 from tests.customer.test_customer_service import events_of, make
-from tests.platform import Caller, Running, refused
+from tests.platform import Caller, Running, refused, settle
 
 STATE = pb.Lead.State
 VERBS = {"start": "StartLead", "qualify": "QualifyLead", "disqualify": "DisqualifyLead",
@@ -63,7 +63,6 @@ async def test_the_likeliest_leads_come_first_with_their_reasons(customer: Runni
     assert better.score == 30
 
 
-@pytest.mark.req("CUS-25")
 async def test_leads_to_follow_up_are_found_by_their_date(customer: Running) -> None:
     me = somebody(customer)
     for day in (1, 15, 28):
@@ -72,7 +71,6 @@ async def test_leads_to_follow_up_are_found_by_their_date(customer: Running) -> 
     assert [lead.company_name for lead in due.leads] == ["Day 1", "Day 15"]
 
 
-@pytest.mark.req("CUS-25")
 @pytest.mark.parametrize("verb", LIFECYCLE.steps)
 @pytest.mark.parametrize("state", State)
 async def test_the_lifecycle_is_that_of_the_table(customer: Running, state: State, verb: str) -> None:
@@ -89,7 +87,6 @@ async def test_the_lifecycle_is_that_of_the_table(customer: Running, state: Stat
         assert await me.GetLead(name=before.name) == before
 
 
-@pytest.mark.req("CUS-23")
 async def test_a_lead_is_given_to_somebody(customer: Running) -> None:
     boss = somebody(customer)
     rep = colleague(customer, boss, "own", team="teams/east")
@@ -109,7 +106,6 @@ async def test_a_converted_lead_is_history(customer: Running) -> None:
     await refused(me.AssignLead(name=lead.name, owner="users/x"), "STATE_FORBIDS")
 
 
-@pytest.mark.req("CUS-26")
 async def test_a_lead_becomes_customer_contact_and_the_promise_of_a_deal(customer: Running) -> None:
     rep = somebody(customer, "own", team="teams/east")
     lead = await lead_of(
@@ -141,6 +137,17 @@ async def test_a_lead_becomes_customer_contact_and_the_promise_of_a_deal(custome
 
 
 @pytest.mark.req("CUS-26")
+async def test_the_promised_deal_is_opened_under_its_name(customer: Running, opportunity: Running) -> None:
+    granted = dict.fromkeys((*PERMISSIONS, "opportunities.read"), "all")
+    me = customer.as_(permissions=granted)
+    lead = await lead_of(me, "QUALIFIED", wish="40 chairs", budget=Money(currency_code="EUR", units=9000))
+    done = await me.ConvertLead(name=lead.name)
+    await settle(customer, opportunity)
+    deal = await me.at(opportunity).GetOpportunity(name=done.opportunity)
+    assert (deal.title, deal.customer, deal.amount.units) == ("Acme: 40 chairs", done.customer.name, 9000)
+    assert deal.owner == me.user
+
+
 async def test_a_lead_is_converted_once_however_often_it_is_asked(customer: Running) -> None:
     me = somebody(customer)
     lead = await lead_of(me, "QUALIFIED", person="Ann")
