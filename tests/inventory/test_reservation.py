@@ -65,7 +65,6 @@ async def test_the_same_request_reserves_once(shop: Shop) -> None:
     assert await shop.balance(pump) == ("5", "3", "2")
 
 
-@pytest.mark.req("X-28")
 async def test_a_promise_whose_time_is_over_gives_its_goods_free(shop: Shop, inventory: Running) -> None:
     pump = await shop.product(stock=5)
     soon, later = Timestamp(), Timestamp()

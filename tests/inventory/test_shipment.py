@@ -101,7 +101,6 @@ async def test_an_order_goes_from_the_shelf_to_the_customer(shop: Shop, inventor
     await laws_hold(inventory)
 
 
-@pytest.mark.req("X-29")
 async def test_an_order_is_shipped_in_parts(shop: Shop, inventory: Running) -> None:
     pump, visit = await shop.product(stock=10), await shop.product(kind="SERVICE")
     order = await shop.confirmed((pump, 10), (visit, 1))

@@ -95,7 +95,6 @@ async def test_what_came_in_the_past_is_for_those_who_may_backdate(shop: Shop, i
     await refused(shop.ReceiveStock(**receipt | {"effective_date": tomorrow}), "FIELD_INVALID")
 
 
-@pytest.mark.req("X-26")
 async def test_each_warehouse_has_a_balance_of_its_own(shop: Shop) -> None:
     pump, second = await shop.product(stock=3), await shop.warehouse("ZZZ")
     await shop.ReceiveStock(product=pump.name, warehouse=second.name, quantity=decimal(7))
