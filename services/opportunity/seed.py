@@ -5,6 +5,7 @@ The administrator enters what lies in the past; whoever owns a deal works it tod
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -189,9 +190,8 @@ class _Company:
 async def seed(api: Any) -> None:
     """Make them all: what is over, what is under way, and a few that show what a deal can be through."""
     company = await _Company(api).read()
-    for past in PAST:
-        await _over(api, company, past)
-    made = [await _under_way(api, company, deal) for deal in PRESENT]
+    await asyncio.gather(*(_over(api, company, past) for past in PAST))
+    made = await asyncio.gather(*(_under_way(api, company, deal) for deal in PRESENT))
     await _project(api, company)
     await _shared_and_resting(api, company, made)
 
