@@ -1,7 +1,8 @@
 """The AIP-160 filter language, from text to one SQL condition over allowed columns.
 
 `state = OPEN AND (amount > 1000 OR tags : "vip") AND NOT owner = "users/…"`. Depth ≤ 8, ≤ 50 terms.
-`:` asks whether a text contains, a list has. Amounts compare in units of their currency.
+`:` asks whether a text contains, a list has; `needs.text : "pump"` whether a part of any of a list's values
+contains. Amounts compare in units of their currency.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 import typing
+from dataclasses import is_dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
-from chassis.columns import Field
+from chassis.columns import Field, hints_of
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money, Percent, Quantity, parse_scaled
 from chassis.tables import Collection, quoted
@@ -135,14 +137,13 @@ class _Parser:
         if field.kind is Money and part == "currency":
             return self._compare(f"{base}_currency", operator, value, name)
         if part:
-            raise _no(f"{name!r} cannot be filtered by its parts")
+            return self._part_has(field, part, operator, value)
         if isinstance(field.columns[0].type, type(None)) or _is_nested(field):
             return self._has(field, operator, value)
         if operator == ":":
             if field.kind is not str:
                 raise _no(f"{name!r} is no text or list; use =")
-            escaped = re.sub(r"([\\%_])", r"\\\1", value)
-            self.params.append(f"%{escaped}%")
+            self.params.append(_containing(value))
             return f"{quoted(base)} ILIKE %s"
         if field.optional and value == "null":
             return f"{quoted(base)} IS {'NOT ' if operator == '!=' else ''}NULL"
@@ -154,6 +155,20 @@ class _Parser:
         self.params.append(value)
         return f"{quoted(column)} {_OPERATORS[operator]} %s"
 
+    def _part_has(self, field: Field, part: str, operator: str, value: str) -> str:
+        """Whether the text *part* of any value in a list of nested values contains this."""
+        items = typing.get_args(field.kind) if typing.get_origin(field.kind) is tuple else ()
+        if (
+            operator != ":"
+            or not items
+            or not is_dataclass(items[0])
+            or hints_of(items[0]).get(part) is not str
+        ):
+            raise _no(f'{field.name}.{part} cannot be filtered so; `list.text : "…"` can')
+        self.params += [part, _containing(value)]
+        elements = f"jsonb_array_elements({quoted(field.name)})"
+        return f"EXISTS (SELECT 1 FROM {elements} AS item WHERE item ->> %s ILIKE %s)"
+
     def _has(self, field: Field, operator: str, value: str) -> str:
         items = typing.get_args(field.kind)
         if operator not in (":", "=") or typing.get_origin(field.kind) is not tuple or items[0] is not str:
@@ -162,6 +177,11 @@ class _Parser:
             )
         self.params.append(json.dumps([value]))
         return f"{quoted(field.name)} @> %s::jsonb"
+
+
+def _containing(value: str) -> str:
+    """The ILIKE pattern of texts that contain *value*, taken literally."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", value) + "%"
 
 
 def _is_nested(field: Field) -> bool:

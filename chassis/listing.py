@@ -139,10 +139,10 @@ def trim(message: Message, mask: Any) -> Message:
     paths = list(mask.paths)
     if not paths or paths == ["*"]:
         return message
-    names = {field.name for field in message.DESCRIPTOR.fields}
     for path in paths:
-        if path.partition(".")[0] not in names:
+        if path not in message.DESCRIPTOR.fields_by_name:  # whole fields only, as in an update_mask
             raise Refused("FIELD_UNKNOWN", field=f"read_mask: {path}")
-    kept = type(message)()
-    mask.MergeMessage(message, kept)
-    return kept
+    for field, _ in message.ListFields():
+        if field.name not in paths:
+            message.ClearField(field.name)
+    return message

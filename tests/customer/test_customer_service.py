@@ -137,29 +137,50 @@ async def test_needs_and_history_are_kept_with_their_dates(customer: Running) ->
         ("employees > 100 AND NOT region = South", "A"),
         ('external_id = "E-2"', "B"),
         ("credit_limit >= 5000", "B"),
+        ('needs.text:"PUMP"', "B"),  # CUS-05
+        ('needs.text:"100%"', "C"),
+        ('addresses.city:"上海" AND industry = "Steel"', "A"),
         ("state = LOST", ""),
         ("", "ABC"),
     ],
 )  # fmt: skip
 @pytest.mark.req("CUS-04")
+@pytest.mark.req("CUS-05")
 @pytest.mark.req("CUS-11")
 async def test_customers_are_found_by_what_is_known_of_them(
     customer: Running, filter: str, found: str
 ) -> None:
     me = somebody(customer)
     await make(me, "Anvil", industry="Steel", region="North", tags=["vip", "x"], employees=400,
+               addresses=[pb.Customer.Address(city="上海市")],
                grade=pb.Customer.A, grade_reason="pays")  # fmt: skip
     await make(me, "Bolts", industry="Steel", region="South", priority=pb.Customer.HIGH, employees=400,
                preferred_channel=pb.Customer.VISIT, external_id="E-2",
+               needs=[pb.Customer.Need(text="spares"), pb.Customer.Need(text="quieter pumps")],
                credit_limit=Money(currency_code="EUR", units=5000))  # fmt: skip
-    await make(me, "Corner", tags=["vip"], priority=pb.Customer.KEY_ACCOUNT, buying_preferences=["by tender"])
+    await make(me, "Corner", tags=["vip"], priority=pb.Customer.KEY_ACCOUNT, buying_preferences=["by tender"],
+               needs=[pb.Customer.Need(text="100% recycled")])  # fmt: skip
     page = await me.ListCustomers(filter=filter, order_by="display_name")
     assert "".join(c.display_name[0] for c in page.customers) == found
 
 
-async def test_a_filter_over_what_is_not_there_is_refused(customer: Running) -> None:
-    facts = await refused(somebody(customer).ListCustomers(filter="colour = red"), "FILTER_INVALID")
-    assert "colour" in facts["problem"]
+@pytest.mark.parametrize(
+    "filter",
+    ["colour = red", "needs.colour:red", "needs.text = pump", "needs:pump", "tags.text:x", "industry.x:y"],
+)
+async def test_a_filter_over_what_is_not_there_is_refused(customer: Running, filter: str) -> None:
+    facts = await refused(somebody(customer).ListCustomers(filter=filter), "FILTER_INVALID")
+    assert filter.partition(".")[0].split(" ")[0].split(":")[0] in facts["problem"]
+
+
+async def test_a_list_shows_only_the_fields_it_is_asked_for(customer: Running) -> None:
+    me = somebody(customer)
+    made = await make(me, industry="Steel", addresses=[pb.Customer.Address(city="Berlin")])
+    (seen,) = (await me.ListCustomers(read_mask=FieldMask(paths=["name", "addresses"]))).customers
+    assert seen == pb.Customer(name=made.name, addresses=made.addresses)
+    for path in ("addresses.city", "colour"):
+        asked = me.ListCustomers(read_mask=FieldMask(paths=[path]))
+        assert path in (await refused(asked, "FIELD_UNKNOWN"))["field"]
 
 
 @pytest.mark.parametrize("verb", LIFECYCLE.steps)
