@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
@@ -223,7 +223,8 @@ def _reflect(server: grpc.aio.Server, contract: Contract, names: list[str]) -> N
     pool = DescriptorPool()
     for file in contract.files:
         pool.AddSerializedFile(file.SerializeToString())
-    for module in (health_pb2, reflection_pb2):
+    # With the details of refusals, so that a stranger's tool can read them.
+    for module in (health_pb2, reflection_pb2, error_details_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     teller = reflection.aio.ReflectionServicer(names, pool=pool)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(teller, server)

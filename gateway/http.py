@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import uvicorn
+from opentelemetry import trace
 
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
@@ -110,6 +111,7 @@ class App:
         if rule is None:
             return self._other_verb(request, rules)
         seen.method, seen.home = rule.method.full_name, rule.method.home
+        trace.get_current_span().update_name(f"{rule.verb} {rule.template}")
         return await self._ask(rule, segments, request, seen)
 
     async def _ask(self, rule: Rule, segments: list[str], request: Request, seen: _Seen) -> Answer:
