@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
+from psycopg.rows import dict_row
 
 from chassis.columns import field_of, hints_of
 from chassis.store import ReadModel, Rows, Store, Tx
@@ -28,6 +30,7 @@ from services.analytics.domain.invoice import Invoice
 from services.analytics.domain.order import Order
 
 F = TypeVar("F", bound=Hashable)
+_KEPT: WeakKeyDictionary[Tx, dict[tuple[str, str, str], Any]] = WeakKeyDictionary()  # facts by transaction
 
 
 class Facts(Rows, Generic[F]):
@@ -38,6 +41,7 @@ class Facts(Rows, Generic[F]):
         self.fields = [field_of(field, hint) for field, hint in hints_of(fact).items()]
         columns = [column for field in self.fields for column in field.columns]
         super().__init__(name, *columns, key=("name",), index=index)
+        self.one = f"SELECT * FROM {name} WHERE tenant_id = %s AND name = %s"
 
     def row(self, fact: F) -> dict[str, Any]:
         """The fact's cells by column."""
@@ -57,11 +61,26 @@ class Facts(Rows, Generic[F]):
         )
 
     async def last(self, tx: Tx, name: str) -> F | None:
-        """The fact of that name, when there is one."""
-        rows = await tx.rows(
-            f"SELECT * FROM {self.name} WHERE tenant_id = %s AND name = %s", [tx.call.tenant, name]
-        )
-        return self.load(rows[0]) if rows else None
+        """The fact of that name, when there is one.
+
+        What this transaction has kept itself is remembered, so that a batch of events is read one by one
+        but written all at once.
+        """
+        known = _KEPT.setdefault(tx, {})
+        place = (tx.call.tenant, self.name, name)
+        if place not in known:
+            cursor = tx.connection.cursor(row_factory=dict_row)
+            await cursor.execute(self.one, (tx.call.tenant, name), prepare=True)
+            row = await cursor.fetchone()
+            known[place] = self.load(row) if row else None
+        found: F | None = known[place]
+        return found
+
+    def keep(self, tx: Tx, fact: F) -> None:
+        """Make the row of that name say this."""
+        row = self.row(fact)
+        _KEPT.setdefault(tx, {})[tx.call.tenant, self.name, row["name"]] = fact
+        tx.put(self, key={"name": row.pop("name")}, values=row)
 
     async def every(self, tx: Tx) -> list[F]:
         """All facts, by name; at most 10,000."""
@@ -127,6 +146,9 @@ class AnalyticsStore(Store):
     )  # fmt: skip
 
 
+MODELS = {model.name: model for model in AnalyticsStore.rows}
+
+
 async def keep(
     tx: Tx, facts: Facts[Any], fact: Any, cells: Callable[[Any], Iterable[Cell]] = lambda fact: ()
 ) -> None:
@@ -134,8 +156,6 @@ async def keep(
     before = await facts.last(tx, fact.name)
     if before is not None and before.version >= fact.version:
         return
-    row = facts.row(fact)
-    tx.put(facts, key={"name": row.pop("name")}, values=row)
-    models = {model.name: model for model in AnalyticsStore.rows}
+    facts.keep(tx, fact)
     for cell in changes(cells(before) if before else (), cells(fact)):
-        tx.fold(models[cell.model], key=cell.key, add=cell.sums)
+        tx.fold(MODELS[cell.model], key=cell.key, add=cell.sums)

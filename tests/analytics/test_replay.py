@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from tradewind.analytics.v1 import deals_pb2
 
+from chassis.call import Call
+from chassis.laws import verify
 from tests.analytics import facts
 from tests.analytics.facts import deliver, shuffled
+from tests.platform import settle
 
 VERIFY = {"reports.read": "all", "platform.verify": "all"}
 WAY = [("potential", "2026-01-01"), ("bidding", "2026-01-11")]
@@ -114,3 +117,50 @@ async def test_names_that_arrive_after_the_facts_are_found(analytics):
     await deliver(analytics, boss.tenant, HISTORY[-1])
     (row,) = (await boss.QueryDeals(**ask)).rows
     assert row.keys[1].title == "South"
+
+
+async def test_cells_are_held_to_the_facts(analytics):
+    boss = analytics.as_(permissions=VERIFY)
+    await deliver(analytics, boss.tenant, *HISTORY)
+    laws = analytics.service.checks
+
+    async def broken():
+        verdicts = await verify("analytics", analytics.store, laws, most=1000)
+        return {v.name: v.broken for v in verdicts if v.name in {law.name for law in laws} and v.broken}
+
+    assert await broken() == {}
+    call = Call(tenant=boss.tenant, user="services/analytics")
+    async with analytics.store.begin(call) as tx:
+        await tx.run("UPDATE deals_by_product SET amount = amount + 1 WHERE tenant_id = %s", [boss.tenant])
+        await tx.run("UPDATE sales_by_customer SET net = net + 1 WHERE tenant_id = %s", [boss.tenant])
+    assert set(await broken()) == {"deals in cells", "revenue in cells"}
+    async with analytics.store.begin(call) as tx:
+        await tx.run("UPDATE deals_by_product SET amount = amount - 1 WHERE tenant_id = %s", [boss.tenant])
+        await tx.run("UPDATE sales_by_customer SET net = net - 1 WHERE tenant_id = %s", [boss.tenant])
+    assert await broken() == {}
+
+
+async def test_a_rebuild_from_the_first_fact_gives_the_same_bytes(opportunity, analytics):
+    await analytics.runtime.consumer.rebuild()  # whatever other tests told it
+    boss = opportunity.as_()
+    made = (await boss.ListPipelines()).pipelines
+    if not made:
+        stages = [
+            {"key": "potential", "display_name": "Potential", "success_rate": {"value": "50"}},
+            {"key": "bidding", "display_name": "Bidding", "success_rate": {"value": "80"}},
+        ]
+        await boss.CreatePipeline(pipeline={"display_name": "Sales", "stages": stages})
+    for at in range(5):
+        deal = await boss.CreateOpportunity(
+            opportunity={"title": f"Deal {at}", "amount": {"currency_code": "CNY", "units": 100 * at}}
+        )
+        if at % 2:
+            await boss.LoseOpportunity(name=deal.name, outcome="price", winning_competitor="nobody")
+    await settle(opportunity, analytics)
+    before = await sums(analytics, boss.tenant)
+    assert {t.table: t.rows for t in before.tables}["deals"] == 5
+    await analytics.runtime.consumer.rebuild()
+    assert not sum(t.rows for t in (await sums(analytics, boss.tenant)).tables)
+    await settle(opportunity, analytics)
+    after = await sums(analytics, boss.tenant)
+    assert after.tables == before.tables and after.checksum == before.checksum
