@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from google.type import date_pb2, decimal_pb2, money_pb2
-from tradewind.opportunity.v1 import opportunity_pb2
+from tradewind.opportunity.v1 import events_pb2, opportunity_pb2
 
 from chassis.call import new_id
 from tests.platform import Caller, Running
@@ -66,8 +66,6 @@ async def facts(caller: Caller) -> list[Any]:
         cursor = await connection.execute("SELECT type, payload FROM outbox ORDER BY id")
         rows = await cursor.fetchall()
         await connection.execute("ROLLBACK")
-    from tradewind.opportunity.v1 import events_pb2
-
     for kind, payload in rows:
         name = kind.rpartition(".")[2]
         found.append((name, getattr(events_pb2, name).FromString(bytes(payload))))

@@ -197,7 +197,6 @@ def test_a_deal_may_begin_in_a_later_stage_when_it_passes_the_gates_before():
     assert no.facts["unmet"] == "potential.customer"
 
 
-@pytest.mark.req("OPP-05")
 def test_a_deal_keeps_its_version_until_it_is_moved():
     pipeline: Pipeline = default_pipeline("p1")
     changed = replace(pipeline, stages=tuple(reversed(pipeline.stages[1:])))
@@ -418,3 +417,26 @@ def test_a_history_has_a_limit():
     for _ in range(250):
         deal = deal.advance(ROUTE, "bidding", at=NOON, by=ANN).advance(ROUTE, "potential", at=NOON, by=ANN)
     assert refused(deal.check).facts["field"] == "stage_history"
+
+
+@given(st.lists(st.sampled_from([*VERBS, *STAYING, "archive"]), max_size=25))
+def test_whatever_is_tried_in_whatever_order_a_deal_makes_sense(verbs):
+    deal = DEAL
+    for verb in verbs:
+        change = {**VERBS, **STAYING, "archive": Opportunity.archive}[verb]
+        try:
+            deal = change(deal)
+        except Refused:
+            continue
+        deal.check()
+        present = deal.stage_history[-1]
+        closed = deal.state in CLOSED
+        assert present.stage == deal.stage
+        assert (present.leave_time is not None) == closed
+        assert all(visit.leave_time for visit in deal.stage_history[:-1])
+        assert (deal.closing is not None, deal.close_date is not None) == (closed, closed)
+        assert deal.state_history[-1].state == deal.state
+        assert (deal.forecast_category == ForecastCategory.OMITTED) == (deal.state != State.OPEN)
+        assert closed or not deal.archived
+        certain = {State.WON: WHOLE, State.LOST: Percent(0), State.TERMINATED: Percent(0)}
+        assert deal.probability == certain.get(deal.state, ROUTE.at(deal.stage).probability)

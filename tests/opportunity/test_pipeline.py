@@ -103,7 +103,6 @@ def test_an_unknown_stage_is_refused_with_those_there_are():
     assert no.facts["stages"] == "potential, bidding, negotiation"
 
 
-@pytest.mark.req("OPP-05")
 def test_changed_stages_are_a_new_version_and_followed_ones_are_kept():
     second = replace(PIPELINE, stages=stages("40", "50")).revised(PIPELINE, followed=[1])
     assert second.stages_version == 2
@@ -112,6 +111,11 @@ def test_changed_stages_are_a_new_version_and_followed_ones_are_kept():
     third = replace(second, stages=stages("30")).revised(second, followed=[2])
     assert [earlier.version for earlier in third.earlier] == [2]
     assert refused(third.route, 1).reason == "REFERENCE_UNKNOWN"
+
+
+def test_the_version_just_replaced_stays_for_a_deal_that_is_being_opened():
+    second = replace(PIPELINE, stages=stages("40")).revised(PIPELINE, followed=[])
+    assert second.route(1).stages == PIPELINE.stages
 
 
 def test_a_change_of_other_things_is_no_new_version():

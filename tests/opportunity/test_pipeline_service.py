@@ -22,7 +22,6 @@ def pipeline(*rates: str, **fields) -> Pipeline:
     return Pipeline(**({"display_name": "Projects", "stages": stages} | fields))
 
 
-@pytest.mark.req("OPP-05")
 async def test_a_pipeline_of_ones_own(opportunity: Running):
     chief = boss(opportunity)
     made = await chief.CreatePipeline(pipeline=pipeline("60", "50"))
@@ -33,7 +32,6 @@ async def test_a_pipeline_of_ones_own(opportunity: Running):
     assert (await facts(chief))[1][1].pipeline == made
 
 
-@pytest.mark.req("OPP-05")
 @pytest.mark.req("OPP-29")
 async def test_a_deal_keeps_the_stages_it_began_with_until_it_is_moved(opportunity: Running):
     chief = boss(opportunity)

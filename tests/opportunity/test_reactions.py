@@ -64,7 +64,6 @@ def conversion(caller: Caller, **more) -> customer_events.LeadConverted:
 
 
 @pytest.mark.req("OPP-01")
-@pytest.mark.req("OPP-02")
 async def test_a_converted_lead_becomes_a_deal_exactly_once(opportunity: Running):
     chief = boss(opportunity)
     event = conversion(chief)

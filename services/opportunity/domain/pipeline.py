@@ -130,11 +130,14 @@ class Pipeline(Record):
         return replace(self, stages=rated(self.stages))
 
     def revised(self, before: Pipeline, followed: Iterable[int]) -> Pipeline:
-        """The next version, when the stages changed; keeps of the *earlier* ones those still *followed*."""
+        """The next version, when the stages changed; keeps of the *earlier* ones those still *followed*.
+
+        The one just replaced always stays: a deal may be opened in it at this very moment.
+        """
         then = self.settled()
         if then.stages == before.stages:
             return replace(then, stages_version=before.stages_version, earlier=before.earlier)
-        kept = {*followed}
+        kept = {*followed, before.stages_version}
         versions = (*before.earlier, StagesVersion(version=before.stages_version, stages=before.stages))
         return replace(
             then,
