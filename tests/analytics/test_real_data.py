@@ -110,16 +110,16 @@ def northwind(folder: Path) -> Iterable[Message]:
 
 @pytest_asyncio.fixture(scope="module")
 async def seller(analytics, data):
-    boss = analytics.as_(permissions=READ)
-    await pour(analytics, boss.tenant, maven(data / "crm_maven"))
-    return boss
+    tenant = new_id()
+    await pour(analytics, tenant, maven(data / "crm_maven"))
+    return analytics.as_(permissions=READ, tenant=tenant)
 
 
 @pytest_asyncio.fixture(scope="module")
 async def importer(analytics, data):
-    boss = analytics.as_(permissions=READ)
-    await pour(analytics, boss.tenant, northwind(data / "northwind" / "data"))
-    return boss
+    tenant = new_id()
+    await pour(analytics, tenant, northwind(data / "northwind" / "data"))
+    return analytics.as_(permissions=READ, tenant=tenant)
 
 
 async def won(boss, *dimensions, measure=Deals.WON_AMOUNT, **filters):
