@@ -31,7 +31,7 @@ protos: $(READY)
 
 # Writes the generated pages of docs/ anew.
 docs: protos
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m stack.docs
 
 # Chooses versions anew, within what pyproject.toml allows; the lock names no host.
 lock: $(READY)

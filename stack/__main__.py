@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     serve = add("serve", "Be one process of the platform, told by its environment.", _serve)
     serve.add_argument("service", choices=layout.PROCESSES)
     add("migrate", "Bring every database to this version.", _migrate)
-    add("seed", "Make the demo company in the running platform.", _seed)
+    seed = add("seed", "Make the demo company in the running platform.", _seed)
+    seed.add_argument("--empty", action="store_true", help="only an organization with an administrator")
     bring = add("import", "Bring a folder of CSV files in through the public API.", _import)
     bring.add_argument("mapping", type=Path, help="which columns become what (YAML)")
     bring.add_argument("folder", type=Path, help="where the files are")
@@ -84,7 +85,7 @@ def _migrate(wanted: argparse.Namespace) -> int:
 def _seed(wanted: argparse.Namespace) -> int:
     from stack import commands
 
-    return commands.seed()
+    return commands.seed(empty=wanted.empty)
 
 
 def _import(wanted: argparse.Namespace) -> int:

@@ -10,10 +10,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from rich.table import Table
+from rich.markup import escape
 
 from stack import protos
-from stack.terminal import complaints, console
+from stack.terminal import complaints, console, show_columns
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,10 +99,11 @@ def main(*, requirements: bool) -> int:
 
 
 def _matrix(known: dict[str, str], claimed: dict[str, list[str]]) -> None:
-    table = Table("id", "requirement", "claimed by", box=None)
-    for name in sorted({*known, *claimed}):
-        table.add_row(name, known.get(name, ""), "\n".join(claimed.get(name, [])) or "—")
-    console.print(table)
+    rows = [
+        [name, known.get(name, ""), ", ".join(claimed.get(name, [])) or "—"]
+        for name in sorted({*known, *claimed})
+    ]
+    show_columns(["id", "requirement", "claimed by"], [[escape(cell) for cell in row] for row in rows])
     met = len(set(known) & set(claimed))
     console.print(
         f"{met} of {len(known)} requirements are claimed." if known else f"{len(claimed)} are claimed."

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from chassis.kernel.refusals import Refused
 from stack import demo, layout, operations, people
@@ -21,7 +21,7 @@ from stack.importer import Import, Tally
 from stack.journal import CREATED, SKIPPED, UPDATED, Journal
 from stack.mapping import ImportMapping
 from stack.running import NotPossible, installation, runner
-from stack.terminal import console
+from stack.terminal import console, show_columns
 
 CONNECTIONS = 24
 
@@ -48,17 +48,18 @@ def _address(servers: layout.Servers) -> str:
 def migrate() -> int:
     """Bring every database to this version."""
     with _servers() as servers:
-        console.print(f"Migrations: {operations.migrate_all(servers)}.")
+        console.print(f"{operations.migrate_all(servers)}.")
     return 0
 
 
-def seed() -> int:
-    """Make the demo company; once made, nothing is made twice."""
+def seed(*, empty: bool) -> int:
+    """Make the demo company, or an organization with nothing in it; what is made is not made twice."""
     with _servers() as servers:
         try:
-            console.print(f"Demo company: {demo.make(servers, _address(servers))}.")
+            made = demo.make_empty(servers) if empty else demo.make(servers, _address(servers))
         except (ApiRefused, Refused) as refused:
-            raise NotPossible(f"The demo company could not be made: {refused}") from refused
+            raise NotPossible(f"The company could not be made: {refused}") from refused
+        console.print(f"{made}.")
     return 0
 
 
@@ -66,15 +67,14 @@ def verify() -> int:
     """Print what every conservation law says; 1 when one is broken."""
     with _servers() as servers:
         verdicts = operations.verify_all(servers)
-    table = Table("service", "law", "holds", "looked at", "what it says", box=None)
+    rows = []
     for verdict in verdicts:
-        holds = "[red]BROKEN[/]" if verdict.broken else "[green]yes[/]"
-        table.add_row(verdict.service, verdict.name, holds, f"{verdict.counted:,}", verdict.sentence)
-        for row in verdict.broken:
-            table.add_row("", "", "", "", f"[red]{row}[/]")
-    console.print(table)
+        holds = "[red]BROKEN[/]" if verdict.broken else "[green]holds[/]"
+        rows.append([holds, verdict.service, verdict.name, f"{verdict.counted:,}", verdict.sentence])
+        rows += [["", "", "", "", f"[red]{escape(row)}[/]"] for row in verdict.broken]
+    show_columns(["", "service", "law", "looked at", "what it says"], rows)
     broken = sum(bool(verdict.broken) for verdict in verdicts)
-    console.print(f"{len(verdicts)} laws asked, {broken} broken.")
+    console.print(f"\n{len(verdicts)} laws asked, {broken} broken.")
     return 1 if broken else 0
 
 
@@ -165,12 +165,16 @@ def _write(path: Path, journal: Journal) -> None:
             rows.writerow([entry.step, entry.row, entry.verdict, entry.refused, entry.reason, name])
 
 
+def _counts(tally: Tally) -> list[int]:
+    return [tally.verdicts[verdict] for verdict in (CREATED, UPDATED, SKIPPED)]
+
+
 def _show(tallies: list[Tally], seconds: float) -> None:
-    table = Table("step", "file", "rows", "created", "updated", "skipped", "refused", box=None)
-    for tally in tallies:
-        counts = [tally.rows, *(tally.verdicts[v] for v in (CREATED, UPDATED, SKIPPED)), tally.refused]
-        table.add_row(tally.step, tally.file, *(f"{count:,}" for count in counts))
-    console.print(table)
+    rows = [
+        [tally.step, tally.file, *(f"{n:,}" for n in (tally.rows, *_counts(tally), tally.refused))]
+        for tally in tallies
+    ]
+    show_columns(["step", "file", "rows", "created", "updated", "skipped", "refused"], rows)
     for tally in tallies:
         for sentence, count in [*tally.notes.most_common(), *tally.reasons.most_common(10)]:
             if count:

@@ -20,6 +20,7 @@ STARTS_WITHIN = 30.0
 STOPS_WITHIN = 15.0
 
 # Each key on a line of its own; explicit limits, for a full disk leaves a stream broken until a restart.
+# Seven streams of at most 2 GiB have to fit: JetStream sets their limits aside when they are made.
 CONFIG = """\
 server_name: "tradewind"
 listen: "{host}:{port}"
@@ -34,7 +35,7 @@ authorization {{
 jetstream {{
   store_dir: "{store}"
   max_memory_store: 64MB
-  max_file_store: 8GB
+  max_file_store: 16GB
   sync_interval: always
 }}
 """

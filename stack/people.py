@@ -11,6 +11,7 @@ from chassis.kernel.refusals import Refused
 from stack import files, layout
 
 SIGN_INS = "sign-ins.json"
+MADE = "company.json"  # that the installation has its first organization, and which
 
 
 def sign_ins(home: Path) -> list[dict[str, str]]:

@@ -18,9 +18,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from stack import launch, layout
-from stack.files import write_private
+from stack.files import is_free, write_private
 
-STARTS_WITHIN = 60.0
+STARTS_WITHIN = 120.0
 STOPS_WITHIN = 30.0  # a service finishes what it does within 25 s
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 STEADY_AFTER = 30.0  # a process that has lived so long starts over with the first pause
@@ -76,6 +76,9 @@ class Child:
                     return bool(answer.status == 200)
             except (URLError, OSError):
                 return False
+        host, _, port = self.readiness.rpartition(":")
+        if is_free(int(port), host):
+            return False  # nobody listens yet: no need for a whole channel to learn it
         with grpc.insecure_channel(self.readiness) as channel:
             try:
                 answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
@@ -151,7 +154,7 @@ def wait_ready(children: list[Child]) -> None:
                     f"{child.name} is not ready after {STARTS_WITHIN:.0f} s. The end of {child.log}:\n"
                     f"{last_words(child.log)}"
                 )
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def last_words(log: Path, lines: int = 8) -> str:

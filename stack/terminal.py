@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import IO, Any, Protocol
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -59,7 +60,8 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """A sentence on a line of its own."""
-        console.print(sentence)
+        self.status.stop()
+        console.print(sentence, markup=False)
 
     def close(self) -> None:
         """Take the spinner away, whatever happened."""
@@ -112,14 +114,22 @@ def retell(lines: IO[str], reporter: Reporter) -> str | None:
     return "It ended before it was ready."
 
 
+def show_columns(header: list[str], rows: list[list[str]]) -> None:
+    """Rows under their header, every line whole however narrow the terminal: it can be copied."""
+    cells = [[Text.from_markup(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(row[n].cell_len for row in cells) for n in range(len(header))]
+    for number, row in enumerate(cells):
+        line = Text("  ").join(
+            cell + Text(" " * (width - cell.cell_len)) for cell, width in zip(row, widths, strict=True)
+        )
+        line.rstrip()
+        console.print(line, style="dim" if number == 0 else "")
+
+
 def show_addresses(http: str, grpc: str, sign_ins: list[dict[str, str]], path: str) -> None:
     """Where everything is, and who may sign in."""
-    console.print(
-        f"\n[bold]Tradewind is up.[/]  HTTP  {http}   ·   API reference  {http}/docs   ·   gRPC  {grpc}\n"
-    )
+    console.print(f"\n[bold]Tradewind is up.[/]  HTTP {http} · API reference {http}/docs · gRPC {grpc}\n")
     if sign_ins:
-        table = Table("organization", "role", "e-mail", "password", box=None, header_style="dim")
-        for person in sign_ins:
-            table.add_row(person["organization"], person["role"], person["email"], person["password"])
-        console.print(table)
+        fields = ("organization", "role", "email", "password")
+        show_columns(list(fields), [[escape(person[field]) for field in fields] for person in sign_ins])
         console.print(f"[dim]Made for this installation alone; they are kept in {path}.[/]")

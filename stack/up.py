@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from chassis.settings import Settings
-from stack import demo, layout, operations, people, supervisor
+from stack import layout, people, supervisor
 from stack.files import is_free, read_json
 from stack.nats import NatsFailed
 from stack.postgres import PostgresFailed
@@ -82,14 +82,31 @@ def _start(running: supervisor.Supervisor, wishes: Wishes, reporter: Reporter) -
         running.start_servers()
         doing.detail = _where(running.servers)
     with step(reporter, "Migrations") as doing:
-        doing.detail = operations.migrate_all(running.servers)
+        doing.detail = _command("migrate")
     with step(reporter, "Services and gateway") as doing:
         running.start_processes()
         doing.detail = f"{len(layout.PROCESSES)} processes"
-    if not (home / demo.MADE).exists():
+    if not (home / people.MADE).exists():
+        _begin_business(wishes, reporter)
+
+
+def _begin_business(wishes: Wishes, reporter: Reporter) -> None:
+    """The first organization; a demo company that stays incomplete leaves a platform that works."""
+    try:
         with step(reporter, "Organization" if wishes.empty else "Demo company") as doing:
-            servers = running.servers
-            doing.detail = demo.make_empty(servers) if wishes.empty else demo.make(servers, running.http)
+            doing.detail = _command("seed", *(["--empty"] if wishes.empty else []))
+    except NotPossible as failed:
+        if wishes.empty:
+            raise
+        reporter.say(f"{failed}\nThe demo company is not complete; `tradewind seed` goes on with it.")
+
+
+def _command(*arguments: str) -> str:
+    """Have a command done by a process of its own, gone afterwards with all it needed; its last words."""
+    done = subprocess.run([sys.executable, "-m", "stack", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise NotPossible(f"`tradewind {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout.strip().splitlines()[-1].rstrip(".")
 
 
 def _where(servers: layout.Servers) -> str:

@@ -188,8 +188,8 @@ async def _until_confirmed(api: Any, order: str) -> None:
     """As a rule it is already; a service that is still starting may need a moment for the credit."""
     for _ in range(100):
         found = await api.get(f"/v1/{order}")
-        if found["state"] == "CONFIRMED":
-            return
+        if found["state"] not in ("DRAFT", "CONFIRMING"):
+            return  # also when an earlier run took it further: a demo that was interrupted is made again
         if found["state"] == "DRAFT":
             raise RuntimeError(f"{found['number']} was refused: {found['confirmation'][-1].get('reason')}")
         await asyncio.sleep(0.2)
