@@ -55,7 +55,7 @@ async def draft_order(event: contract_events_pb2.ContractSigned, tx: Tx) -> None
         lines=tuple(
             OrderLine(
                 product=line.product if line.product in known else "",
-                description=line.description,
+                description=line.description or ("" if line.product in known else line.product),
                 quantity=line.quantity,
                 unit_price=line.unit_price,
                 discount_percent=line.discount_percent,

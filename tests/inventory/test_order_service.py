@@ -263,7 +263,7 @@ async def test_a_signed_contract_becomes_a_draft_order_of_the_same_amount(
         day(date(2026, 5, 4)),
     )
     assert [(line.product, line.sku, line.description) for line in order.lines] == [
-        (pump.name, pump.sku, "Pump"), ("", "", "Assembly"), ("", "", ""),
+        (pump.name, pump.sku, "Pump"), ("", "", "Assembly"), ("", "", "products/elsewhere"),
     ]  # fmt: skip
     assert order.totals.total == money("105.44")  # (3 × 33.33 + 10 + 1) less 5 %, the tax within
 
