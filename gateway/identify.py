@@ -82,6 +82,11 @@ class Identifier:
         who = known.principal
         return Identity(self._token(who), who.user, who.tenant, who.session, known.permissions)
 
+    def forget(self) -> None:
+        """Look everything up anew, as if the seconds had passed."""
+        self._known.clear()
+        self._directories.clear()
+
     async def _look_up(self, key: str, secret: str) -> _Known:
         at, known = self._known.get(key, (0.0, None))
         if known and time.monotonic() - at < IDENTITY_SECONDS:

@@ -1,0 +1,90 @@
+"""An organization that was really founded, and its people really signed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest_asyncio
+
+from chassis.call import new_id
+from gateway.found import found
+from gateway.identify import Identifier
+from tests.platform import Running
+
+PASSWORD = "tall grass by the river"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody signed in: `await person.GetMe()`, as the gateway would pass the call on."""
+
+    company: Company
+    name: str
+    email: str
+    sign_in: Any
+
+    def __getattr__(self, method: str) -> Any:
+        if not method[:1].isupper():
+            raise AttributeError(method)
+
+        async def call(**fields: Any) -> Any:
+            return await self.company.call(method, self.sign_in.access_token, **fields)
+
+        return call
+
+
+@dataclass(frozen=True)
+class Company:
+    """One organization of the access service under test."""
+
+    access: Running
+    identify: Identifier
+    name: str  # "organizations/…"
+    display_name: str
+    administrator_email: str
+
+    async def sign_in(
+        self, email: str, password: str = PASSWORD, peer: str = "192.0.2.1", **fields: Any
+    ) -> Any:
+        """Tokens for an e-mail and a password."""
+        method = self.access.method("CreateSession", **{"x-internal-peer": peer, "x-internal-agent": "tests"})
+        return await method(email=email, password=password, **fields)
+
+    async def call(self, method: str, credential: str, **fields: Any) -> Any:
+        """A method with a bearer credential, identified anew."""
+        self.identify.forget()
+        who = await self.identify(f"Bearer {credential}", "192.0.2.1")
+        return await self.access.method(method, who.token)(**fields)
+
+    async def administrator(self) -> Person:
+        """The first administrator, signed in."""
+        sign_in = await self.sign_in(self.administrator_email)
+        return Person(self, sign_in.user.name, self.administrator_email, sign_in)
+
+    async def person(self, *roles: str, team: str = "") -> Person:
+        """A new person with these roles: invited, activated, signed in."""
+        boss, email = await self.administrator(), f"{new_id()}@example.com"
+        named = [role if "/" in role else f"roles/{role}" for role in roles]
+        wanted = {"display_name": "Someone", "email": email, "roles": named, "team": team}
+        user = await boss.CreateUser(user=wanted)
+        activate = self.access.method("ActivateUser")
+        await activate(invitation_code=user.invitation_code, password=PASSWORD)
+        return Person(self, user.name, email, await self.sign_in(email))
+
+
+@pytest_asyncio.fixture
+async def company(access: Running) -> Company:
+    """A fresh organization."""
+    return await make_company(access)
+
+
+async def make_company(access: Running, email: str = "") -> Company:
+    """An organization founded as the command line does it."""
+    name, email = f"Company {new_id()}", email or f"{new_id()}@example.com"
+    made = await found(
+        access.runtime.settings, display_name=name, email=email, password=PASSWORD, locale="zh-CN",
+        time_zone="Asia/Shanghai", currency="CNY",
+    )  # fmt: skip
+    identify = Identifier(access.runtime.store, access.runtime.signer)
+    return Company(access, identify, made["organization"], name, email)
