@@ -68,6 +68,7 @@ class Past:
     outcome: str
     lessons: str = ""
     winner: str = ""
+    lines: tuple[tuple[str, int], ...] = ()  # (sku, quantity), instead of an amount
 
 
 @dataclass(frozen=True)
@@ -84,25 +85,36 @@ class Present:
     competitors: tuple[str, ...] = ()
     source: str = ""
     campaign: str = ""
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 PAST = (
-    Past("云帆科技", "上海机房服务器一期", 1_260_000, 300, 231, "win", "交期最短", "备货信息要早给客户看"),
-    Past("云帆科技", "办公区无线改造", 184_000, 210, 168, "win", "老客户，直接签约"),
+    Past("云帆科技", "上海机房服务器一期", 0, 300, 231, "win", "交期最短", "备货信息要早给客户看",
+         lines=(("SRV-2U-A", 28), ("SWI-48P", 8))),
+    Past("云帆科技", "办公区无线改造", 0, 210, 168, "win", "老客户，直接签约",
+         lines=(("APX-W6", 90), ("CAB-C6", 40))),
     Past("云帆科技（北京）", "北京办公室终端", 96_000, 190, 150, "win", "总部推荐"),
-    Past("星河制造", "一号车间扫码终端", 412_000, 280, 226, "win", "样机在产线上连续跑了两周"),
-    Past("星河制造", "仓库条码打印机", 158_000, 220, 180, "lose", "价格高出 12%",
-         "先问预算再报价", "华锐条码"),
-    Past("杭州绿洲商贸", "门店收银设备 40 套", 236_000, 170, 122, "win", "月底集中采购，报价正好赶上"),
+    Past("星河制造", "一号车间扫码终端", 0, 280, 226, "win", "样机在产线上连续跑了两周",
+         lines=(("SCN-T1", 150), ("SVC-TRNG", 4))),
+    Past("星河制造", "仓库条码打印机", 0, 220, 180, "lose", "价格高出 12%",
+         "先问预算再报价", "华锐条码",
+         lines=(("PRN-L4", 80),)),
+    Past("杭州绿洲商贸", "门店收银设备 40 套", 0, 170, 122, "win", "月底集中采购，报价正好赶上",
+         lines=(("TAB-10", 40), ("PRN-L4", 40))),
     Past("杭州绿洲商贸", "门店电子价签", 520_000, 150, 88, "lose", "客户推迟门店改造", "", "nobody"),
-    Past("苏州博远医疗", "设备追溯终端", 298_000, 160, 104, "win", "医疗认证齐全"),
-    Past("成都天府物流", "分拣线手持终端", 640_000, 200, 132, "win", "两小时内到场的服务承诺"),
+    Past("苏州博远医疗", "设备追溯终端", 0, 160, 104, "win", "医疗认证齐全",
+         lines=(("SCN-T2", 70),)),
+    Past("成都天府物流", "分拣线手持终端", 0, 200, 132, "win", "两小时内到场的服务承诺",
+         lines=(("SCN-T2", 140), ("SVC-CARE", 10))),
     Past("成都天府物流", "车载定位终端", 380_000, 120, 61, "lose", "对手含三年流量",
          "流量要打包报", "蜀通科技"),
-    Past("武汉长江能源", "巡检平板 80 台", 712_000, 260, 170, "lose", "评标技术分低",
-         "提前做防爆认证", "中控仪表"),
-    Past("武汉长江能源", "变电站传感器", 455_000, 140, 49, "win", "技术标第一"),
-    Past("青岛海之味食品", "冷库温度监测", 168_000, 110, 62, "win", "展会上当场试用"),
+    Past("武汉长江能源", "巡检平板 80 台", 0, 260, 170, "lose", "评标技术分低",
+         "提前做防爆认证", "中控仪表",
+         lines=(("TAB-10", 80), ("SCN-T2", 90))),
+    Past("武汉长江能源", "变电站传感器", 0, 140, 49, "win", "技术标第一",
+         lines=(("SEN-VB", 320), ("SEN-PR", 160))),
+    Past("青岛海之味食品", "冷库温度监测", 0, 110, 62, "win", "展会上当场试用",
+         lines=(("SEN-TH", 500), ("GTW-5G", 6))),
     Past("大连北港造船", "船坞门禁", 330_000, 180, 95, "terminate", "项目取消，不再建设"),
     Past("天津新城教育", "教室投影更新", 74_000, 90, 40, "win", "报价当天回复"),
     Past("Northgate Instruments", "Calibrated sensors, first lot", 48_500, 250, 205, "win",
@@ -116,20 +128,28 @@ PAST = (
     Past("Kestrel Robotics", "Development boards", 9_800, 75, 33, "win", "In stock"),
 )  # fmt: skip
 PRESENT = (
-    Present("云帆科技", "上海机房服务器二期", 1_480_000, 60, "negotiation", 18, "与林经理确认框架价",
-            ("浪潮渠道",), "referral"),
+    Present("云帆科技", "上海机房服务器二期", 0, 60, "negotiation", 18, "与林经理确认框架价",
+            ("浪潮渠道",), "referral",
+         lines=(("SRV-2U-A", 30), ("STO-48T", 3))),
     Present("云帆科技", "异地容灾方案", 2_300_000, 35, "potential", 110, "约董事会技术汇报"),
-    Present("云帆科技（北京）", "会议室设备 6 套", 138_000, 20, "bidding", 30, "补报安装费"),
-    Present("星河制造", "二号车间扫码终端 120 台", 496_000, 45, "bidding", 40, "送样机两台",
-            ("华锐条码",), "exhibition", "深圳制造业展"),
-    Present("杭州绿洲商贸", "新店收银设备 15 套", 92_000, 15, "negotiation", 12, "月底前签"),
-    Present("苏州博远医疗", "手术室推车平板", 210_000, 28, "bidding", 55, "等设备科评审"),
-    Present("成都天府物流", "冷链车温度记录仪", 356_000, 50, "negotiation", 25, "确认流量打包价",
-            ("蜀通科技",)),
-    Present("武汉长江能源", "防爆巡检终端招标", 880_000, 40, "bidding", 70, "买标书",
-            ("中控仪表",), "tender"),
+    Present("云帆科技（北京）", "会议室设备 6 套", 0, 20, "bidding", 30, "补报安装费",
+         lines=(("TAB-10", 24), ("APX-W6", 30))),
+    Present("星河制造", "二号车间扫码终端 120 台", 0, 45, "bidding", 40, "送样机两台",
+            ("华锐条码",), "exhibition", "深圳制造业展",
+         lines=(("SCN-T2", 110), ("SVC-TRNG", 3))),
+    Present("杭州绿洲商贸", "新店收银设备 15 套", 0, 15, "negotiation", 12, "月底前签",
+         lines=(("TAB-10", 15), ("PRN-L4", 15))),
+    Present("苏州博远医疗", "手术室推车平板", 0, 28, "bidding", 55, "等设备科评审",
+         lines=(("TAB-10", 60),)),
+    Present("成都天府物流", "冷链车温度记录仪", 0, 50, "negotiation", 25, "确认流量打包价",
+            ("蜀通科技",),
+         lines=(("SEN-TH", 900), ("GTW-5G", 20))),
+    Present("武汉长江能源", "防爆巡检终端招标", 0, 40, "bidding", 70, "买标书",
+            ("中控仪表",), "tender",
+         lines=(("SCN-T2", 200),)),
     Present("青岛海之味食品", "车间称重终端", 124_000, 18, "potential", 60, "请客户来看样"),
-    Present("天津新城教育", "机房交换机", 58_000, 10, "potential", 45, "发两档配置"),
+    Present("天津新城教育", "机房交换机", 0, 10, "potential", 45, "发两档配置",
+         lines=(("SWI-48P", 4), ("FWL-E5", 1))),
     Present("Northgate Instruments", "Sensors, framework for next year", 210_000, 30, "negotiation", 33,
             "Agree call-off quantities with Ms Whitby", ("Halden Sensors",)),
     Present("Hafenkontor Lübeck", "Handhelds for the yard", 46_200, 22, "bidding", 50,
@@ -164,6 +184,7 @@ class _Company:
         api = self.api
         self.customers = {c["displayName"]: c for c in await api.all("/v1/customers", "customers")}
         self.users = {u["email"]: u for u in await api.all("/v1/users", "users")}
+        self.products = {product["sku"]: product for product in await api.all("/v1/products", "products")}
         contacts = await api.all("/v1/contacts", "contacts")
         self.contacts = {contact["customer"]: contact["name"] for contact in reversed(contacts)}
         return self
@@ -172,14 +193,39 @@ class _Company:
         """Who works a customer."""
         return REPS[self.customers[customer]["region"].partition("/")[0]]
 
-    def deal(self, customer: str, title: str, amount: int, opened: int, **more: Any) -> dict[str, Any]:
+    def worth(self, amount: int, lines: tuple[tuple[str, int], ...], currency: str) -> dict[str, Any]:
+        """What the deal is about, at list prices, or what it is thought to be worth."""
+        if not lines:
+            return {"amount": {"currencyCode": currency, "units": str(amount)}}
+        goods = [(self.products[sku], count) for sku, count in lines]
+        return {
+            "lines": [
+                {
+                    "product": product["name"],
+                    "description": product["displayName"],
+                    "quantity": {"value": str(count)},
+                    "unitPrice": product["listPrice"],
+                }
+                for product, count in goods
+            ]
+        }
+
+    def deal(
+        self,
+        customer: str,
+        title: str,
+        amount: int,
+        opened: int,
+        lines: tuple[tuple[str, int], ...] = (),
+        **more: Any,
+    ) -> dict[str, Any]:
         """A deal of the customer's representative, as it is typed in."""
         known, owner = self.customers[customer], self.users[self.email(customer)]
         return {
             "title": title,
             "customer": known["name"],
             "contact": self.contacts.get(known["name"], ""),
-            "amount": {"currencyCode": known["currency"], "units": str(amount)},
+            **self.worth(amount, lines, known["currency"]),
             "openDate": _date(_ago(opened)),
             "owner": owner["name"],
             "team": owner["team"],
@@ -197,7 +243,7 @@ async def seed(api: Any) -> None:
 
 
 async def _over(api: Any, company: _Company, past: Past) -> None:
-    deal = company.deal(past.customer, past.title, past.amount, past.opened)
+    deal = company.deal(past.customer, past.title, past.amount, past.opened, past.lines)
     name = (await api.post("/v1/opportunities", deal))["name"]
     reached = STAGES if past.verb == "win" else STAGES[:2]
     span = (past.opened - past.closed) // (len(reached) + 1)
@@ -212,7 +258,7 @@ async def _over(api: Any, company: _Company, past: Past) -> None:
 
 async def _under_way(api: Any, company: _Company, deal: Present) -> str:
     typed = company.deal(
-        deal.customer, deal.title, deal.amount, deal.opened,
+        deal.customer, deal.title, deal.amount, deal.opened, deal.lines,
         expectedCloseDate=_date(_ago(-deal.expected)), nextStep=deal.next_step,
         competitors=list(deal.competitors), source=deal.source, campaign=deal.campaign,
     )  # fmt: skip
