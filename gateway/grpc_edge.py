@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -44,6 +45,7 @@ class Edge(grpc.GenericRpcHandler):
     def __init__(self, contract: Contract, upstream: Upstream, identify: Identify, limits: Limits) -> None:
         self._upstream, self._identify, self._limits = upstream, identify, limits
         self._problems = Problems(contract)
+        self.streams: set[Any] = set()
         self._handlers = {path: self._handler(method) for path, method in contract.public.items()}
 
     def service(self, details: Any) -> Any:
@@ -93,8 +95,15 @@ class Edge(grpc.GenericRpcHandler):
                 try:
                     call = await self._call(method, request, context, told, trace, held)
                     held.callback(call.cancel)
+                    self.streams.add(call)
+                    held.callback(self.streams.discard, call)
                     async for part in call:
                         yield part
+                except asyncio.CancelledError:
+                    if context.cancelled() or context.done():
+                        raise
+                    # We are stopping: whoever listens comes back, and finds another or a newer gateway.
+                    status = self._status(Refused("UNAVAILABLE", what="the gateway"), told, "", trace)
                 except Exception as error:
                     status = self._status(error, told, method.home, trace)
             _observe(method, started, status)
@@ -184,12 +193,14 @@ def address_of(peer: str) -> str:
 class EdgeServer:
     """The gRPC port, open."""
 
-    def __init__(self, server: grpc.aio.Server, checker: Any, port: int) -> None:
-        self._server, self._checker, self.port = server, checker, port
+    def __init__(self, server: grpc.aio.Server, edge: Edge, checker: Any, port: int) -> None:
+        self._server, self._edge, self._checker, self.port = server, edge, checker, port
 
     async def stop(self, grace: float = 15.0) -> None:
-        """Take no more calls, finish those under way."""
+        """Take no more calls, end the streams, finish what else is under way."""
         await self._checker.enter_graceful_shutdown()
+        for call in list(self._edge.streams):
+            call.cancel()
         await self._server.stop(grace)
 
 
@@ -205,7 +216,8 @@ async def serve_edge(
     """Open the gRPC port; the server that comes back is to be stopped with `stop()`."""
     contract = contract or Contract.load()
     server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
-    server.add_generic_rpc_handlers((Edge(contract, upstream, identify, limits or Limits()),))
+    edge = Edge(contract, upstream, identify, limits or Limits())
+    server.add_generic_rpc_handlers((edge,))
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     names = sorted({method.service for method in contract.public.values()})
@@ -215,7 +227,7 @@ async def serve_edge(
     await server.start()
     for name in ("", *names):
         await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return EdgeServer(server, checker, bound)
+    return EdgeServer(server, edge, checker, bound)
 
 
 def _reflect(server: grpc.aio.Server, contract: Contract, names: list[str]) -> None:

@@ -47,6 +47,8 @@ class App:
         more_pages: Mapping[str, pages.Page] | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        # Set when the process stops, so that streams end instead of being waited for.
+        self.closing = asyncio.Event()
         self.routes = Routes(contract)
         self._identify = identify
         self._problems = Problems(contract)
@@ -121,7 +123,7 @@ class App:
             seen.held.enter_context(self.limits.one_of(_key(identity, request), streams=True))
             call, _ = await endpoint.open(request, segments, identity)
             explain = lambda error: self._problems.of_call(error, _locale(request), seen.home, request.trace)  # noqa: E731
-            return await streams.stream(endpoint, call, request, explain)
+            return await streams.stream(endpoint, call, request, explain, self.closing)
         with self.limits.flight():
             identity = await self._caller(rule, request, seen)
             with self.limits.one_of(_key(identity, request)):
@@ -219,6 +221,7 @@ class HttpServer:
             timeout_graceful_shutdown=20,
         )  # fmt: skip
         self.port: int = listener.getsockname()[1]
+        self._app = app
         self._server = _Quiet(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
 
@@ -231,6 +234,7 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Take no more requests, finish those under way."""
+        self._app.closing.set()
         self._server.should_exit = True
         await self._task
 

@@ -26,15 +26,21 @@ def kind_of(request: Request) -> bytes:
 
 
 async def stream(
-    endpoint: Endpoint, call: Any, request: Request, explain: Callable[[grpc.aio.AioRpcError], Problem]
+    endpoint: Endpoint,
+    call: Any,
+    request: Request,
+    explain: Callable[[grpc.aio.AioRpcError], Problem],
+    closing: asyncio.Event,
 ) -> Answer:
-    """The answer that hands on *call*, message by message; raises when the service refuses at once."""
+    """The answer that hands on *call*, message by message, until it ends, the client hangs up or the
+    gateway is *closing*; raises when the service refuses at once."""
     kind = kind_of(request)
     first = asyncio.ensure_future(call.read())
     await asyncio.wait({first}, timeout=SETTLES)
     if first.done() and first.exception():
         await first
-    body = _parts(endpoint, call, first, kind, request, explain)
+    ends = (asyncio.ensure_future(_hang_up(request.receive)), asyncio.ensure_future(closing.wait()))
+    body = _parts(endpoint, call, first, kind, request, explain, ends)
     return Answer(200, body, kind + b"; charset=utf-8", ((b"x-accel-buffering", b"no"),))
 
 
@@ -45,15 +51,15 @@ async def _parts(
     kind: bytes,
     request: Request,
     explain: Callable[[grpc.aio.AioRpcError], Problem],
+    ends: tuple[asyncio.Future[Any], ...],
 ) -> AsyncIterator[bytes]:
-    gone = asyncio.ensure_future(_hang_up(request.receive))
     reading = first
     try:
         while True:
-            done, _ = await asyncio.wait({reading, gone}, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
-            if gone in done:
+            await asyncio.wait({reading, *ends}, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
+            if any(end.done() for end in ends):
                 return
-            if not done:
+            if not reading.done():
                 yield b": quiet\n\n" if kind == EVENTS else b"\n"
                 continue
             message = reading.result()
@@ -66,7 +72,8 @@ async def _parts(
         if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
             yield _refusal(kind, explain(error).body(request.trace))
     finally:
-        gone.cancel()
+        for end in ends:
+            end.cancel()
         call.cancel()
         reading.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):

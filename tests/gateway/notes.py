@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from grpc_status import rpc_status
 from chassis.kernel.refusals import Refused
 from chassis.reasons import Reasons
 from gateway.contract import Contract
-from gateway.http import serve_http
+from gateway.http import HttpServer, serve_http
 from gateway.limits import Limits, LimitSettings
 from gateway.upstream import Upstream
 from tests.gateway.small import image
@@ -157,6 +158,8 @@ class NoteServer(grpc.GenericRpcHandler):
         self.asked: list[tuple[str, Any, dict[str, Any], float | None]] = []
         self.answers: dict[str, Callable[[Any], Any]] = {}
         self.failures = 0
+        # When set, streams go on after their first event, and set it when they are ended.
+        self.forever: asyncio.Event | None = None
 
     def make(self, name: str) -> Any:
         """The class of a message of the small contract."""
@@ -189,6 +192,12 @@ class NoteServer(grpc.GenericRpcHandler):
 
         async def many(request: bytes, context: Any) -> AsyncIterator[bytes]:
             self._remember(found.name, read(request), context)
+            if self.forever:
+                yield self.make(found.output.full_name)(position=1).SerializeToString()
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    self.forever.set()
             try:
                 for answer in self.answers[found.name](read(request)):
                     yield answer.SerializeToString()
@@ -224,6 +233,7 @@ class Stage:
     contract: Contract
     address: str
     limits: Limits
+    front: HttpServer
 
 
 @asynccontextmanager
@@ -249,7 +259,7 @@ async def stage(
     base = f"http://127.0.0.1:{front.port}"
     try:
         async with httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
-            yield Stage(notes, client, upstream, contract, base, limits)
+            yield Stage(notes, client, upstream, contract, base, limits, front)
     finally:
         await front.stop()
         await upstream.close()

@@ -160,6 +160,22 @@ async def test_a_stream_goes_through_to_its_end_and_its_refusal(edge, notes):
     assert (seen, error.code(), reason_of(error)[0]) == ([1, 2], grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
 
 
+async def test_a_stream_does_not_keep_the_gateway_from_stopping(notes):
+    server = await serve_edge(
+        "127.0.0.1", 0, identify=identify, upstream=notes.upstream, contract=notes.contract
+    )
+    notes.server.forever = asyncio.Event()
+    event = notes.server.make("tradewind.type.v1.FeedEvent")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = channel.unary_stream(f"{SERVICE}/WatchEvents")(b"", metadata=TOKEN)
+        assert event.FromString(await call.read()).position == 1
+        await asyncio.wait_for(server.stop(), 10)
+        error = await refusal(call.read())
+    await asyncio.wait_for(notes.server.forever.wait(), 10)
+    notes.server.forever = None
+    assert (error.code(), reason_of(error)[0]) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+
+
 async def test_the_limits_hold_here_too(notes):
     limits = Limits(LimitSettings(principal=Rate("principal", 0.01, 1)))
     server = await serve_edge(
