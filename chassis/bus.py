@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 IN_FLIGHT = 200
 BATCH = 200
 WAIT_SECONDS = 5.0
+PAUSE_SECONDS = 1.0
 
 
 def stream_name(service: str) -> str:
@@ -43,6 +44,7 @@ class Bus:
         self.url, self.replicas = url, replicas
         self._asserted: set[str] = set()
         self._subscriptions: dict[tuple[str, str, int], Any] = {}
+        self._said = ""
         self.client: Any = None
         self.js: Any = None
 
@@ -89,14 +91,17 @@ class Bus:
                     )
                     for event in chunk
                 ]  # fmt: skip
-                await asyncio.wait_for(asyncio.gather(*acks), 5)
-                done = chunk[-1].position
+                await asyncio.wait(acks, timeout=5)
+                for event, ack in zip(chunk, acks, strict=True):
+                    if not ack.done():
+                        raise TimeoutError("no acknowledgement")
+                    ack.result()
+                    done = event.position
                 telemetry.METRICS.count("tradewind_events_published_total", len(chunk), service=service)
         except (NatsError, JetStreamError, TimeoutError, OSError) as problem:
             # The stream may have gone with the broker's disk: look again before the next try.
             self._asserted.discard(service)
-            log.info("the broker did not take events: %s", problem)
-            await asyncio.sleep(0.3)
+            await self._trouble(f"the broker does not take events: {problem or type(problem).__name__}")
         return done
 
     async def fetch(
@@ -119,10 +124,17 @@ class Bus:
         except (TimeoutError, nats.errors.TimeoutError):
             return [], None
         except (NatsError, JetStreamError, OSError) as problem:
-            log.info("cannot fetch %s: %s", stream_name(source), problem)
+            await self._trouble(f"cannot fetch {stream_name(source)}: {problem}")
             self._asserted.discard(source)
             self._subscriptions.pop(key, None)
             return None
+
+    async def _trouble(self, sentence: str) -> None:
+        """Say what is wrong once, and wait a little: a missing stream answers at once, again and again."""
+        if sentence != self._said:
+            self._said = sentence
+            log.warning("%s", sentence)
+        await asyncio.sleep(PAUSE_SECONDS)
 
     async def _subscribe(self, subscriber: str, source: str, part: int) -> Any:
         await self.assert_stream(source)

@@ -135,14 +135,13 @@ async def page(
 
 
 def trim(message: Message, mask: Any) -> Message:
-    """Only the fields a read_mask names (AIP-157); no mask or "*" keeps everything."""
-    paths = list(mask.paths)
-    if not paths or paths == ["*"]:
+    """Only the fields a read_mask names (AIP-157), each whole; no mask or "*" keeps everything."""
+    wanted = {path.partition(".")[0] for path in mask.paths}
+    if not wanted or "*" in wanted:
         return message
-    for path in paths:
-        if path not in message.DESCRIPTOR.fields_by_name:  # whole fields only, as in an update_mask
-            raise Refused("FIELD_UNKNOWN", field=f"read_mask: {path}")
-    for field, _ in message.ListFields():
-        if field.name not in paths:
-            message.ClearField(field.name)
+    names = {field.name for field in message.DESCRIPTOR.fields}
+    for name in sorted(wanted - names):
+        raise Refused("FIELD_UNKNOWN", field=f"read_mask: {name}")
+    for name in names - wanted:
+        message.ClearField(name)
     return message

@@ -4,6 +4,7 @@ the validation rules of the contract, and update masks. All of it is read from t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -91,8 +92,36 @@ def violations(message: Message) -> dict[str, str]:
             index = element.subscript
             if index is not None and index.field == "index":
                 path += f"[{index.value}]"
-        found.setdefault(path, violation.proto.message or "is not valid")
+        found.setdefault(path, _sentence(violation.proto))
+    if b"\0" in message.SerializeToString():
+        found |= dict.fromkeys(_with_nul(message, ""), "must not hold a NUL character")
     return found
+
+
+def _sentence(violation: Any) -> str:
+    """What would be right; a bare pattern says that to nobody."""
+    text = str(violation.message or "is not valid")
+    if violation.rule_id != "string.pattern":
+        return text
+    pattern = text.partition("`")[2].rpartition("`")[0]
+    if named := re.search(r"([a-z][A-Za-z]+)/\[", pattern):
+        return f"must be a name such as {named[1]}/…"
+    if "[A-Z]{3}" in pattern:
+        return "must be three capital letters such as CNY"
+    if "[A-Z]{2}" in pattern:
+        return "must be two capital letters such as CN"
+    return text
+
+
+def _with_nul(message: Message, path: str) -> Iterable[str]:
+    """The texts that hold a NUL, which PostgreSQL cannot keep."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            if any("\0" in text for text in (value if _is_list(field) else [value])):
+                yield path + field.name
+        elif field.message_type is not None and not _is_map(field):
+            for item in value if _is_list(field) else [value]:
+                yield from _with_nul(item, f"{path}{field.name}.")
 
 
 def check(request: Message) -> None:

@@ -58,6 +58,11 @@ def read_decimal(message: decimal_pb2.Decimal, path: str) -> int:
         raise invalid(path, str(problem)) from None
 
 
+def date_message(value: date) -> date_pb2.Date:
+    """google.type.Date of a calendar date."""
+    return date_pb2.Date(year=value.year, month=value.month, day=value.day)
+
+
 def read_date(message: date_pb2.Date, path: str) -> date:
     """A whole calendar date; a partial one is refused."""
     try:
@@ -91,7 +96,7 @@ def _well_known(kind: Any) -> tuple[To, Read] | None:
 
         return stamp, _read_time
     if kind is date:
-        return (lambda v: date_pb2.Date(year=v.year, month=v.month, day=v.day)), read_date
+        return date_message, read_date
     return None
 
 

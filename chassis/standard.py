@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis import listing, requests
 from chassis.call import Call
-from chassis.kernel.refusals import invalid
+from chassis.kernel.refusals import Refused, invalid
 from chassis.shapes import Shape
 
 if TYPE_CHECKING:
@@ -28,6 +30,18 @@ def _event(method: MethodDescriptor, noun: str, past: str) -> tuple[type, str]:
     except KeyError:
         raise SystemExit(f"{method.full_name} needs the event {name}") from None
     return kind, kind.DESCRIPTOR.fields[0].name
+
+
+@contextmanager
+def _within(resource: str, show: Shape[Any, Any]) -> Iterator[None]:
+    """A record knows its fields by their names; the request has them inside the resource."""
+    try:
+        yield
+    except Refused as refused:
+        field = refused.facts.get("field", "")
+        if re.split(r"[.\[]", field)[0] in show.members:
+            refused.facts["field"] = f"{resource}.{field}"
+        raise
 
 
 def standard_method(rpc: Rpc, method: MethodDescriptor, policy: Policy) -> Handler | None:
@@ -82,7 +96,8 @@ def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
             raise invalid(f"{field}.{name}", "is required")
         record = show.record(id=call.new_id(), **values)
         async with rpc.store.begin(call) as tx:
-            made = tx.add(await rpc.admit(tx, record, None))
+            with _within(field, show):
+                made = tx.add(await rpc.admit(tx, record, None))
             tx.emit(event(**{resource: show(made)}))
             return tx.reply(show(made))
 
@@ -102,7 +117,8 @@ def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         cleared = {name: defaults[name] for name in names if name not in values}
         async with rpc.store.begin(call) as tx:
             before = await tx.get(show.record, wanted.name, etag=wanted.etag)
-            made = tx.save(await rpc.admit(tx, replace(before, **values, **cleared), before))
+            with _within(field, show):
+                made = tx.save(await rpc.admit(tx, replace(before, **values, **cleared), before))
             tx.emit(event(**{resource: show(made)}))
             return tx.reply(show(made))
 
