@@ -57,8 +57,8 @@ async def refuse_duplicate(tx: Tx, customer: Customer) -> None:
     for other in await tx.rows(asked):
         field = "tax_id" if customer.tax_id and other["tax_id"] == customer.tax_id else "display_name"
         raise Refused(
-            "DUPLICATE_CUSTOMER", field=field, other=f"customers/{other['id']}", number=other["number"],
-            owner=other["owner"],
+            "DUPLICATE_CUSTOMER", field=field, match=field, other=f"customers/{other['id']}",
+            number=other["number"], owner=other["owner"],
         )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ async def test_a_contact_needs_a_customer_one_can_see(customer: Running) -> None
     foreign = await make(somebody(customer))
     for acme in (hidden, foreign):
         facts = await refused(person(rep, acme), "REFERENCE_UNKNOWN")
-        assert facts == {"field": "customer", "name": acme.name}
+        assert facts == {"field": "contact.customer", "name": acme.name}
 
 
 async def test_a_person_who_changes_house_changes_hands(customer: Running) -> None:

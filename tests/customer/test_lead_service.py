@@ -15,7 +15,7 @@ from chassis.store import derived_id
 from services.customer.domain.lead import LIFECYCLE, State
 from tests.customer.people import PERMISSIONS, colleague, somebody
 from tests.customer.test_customer_service import events_of, make
-from tests.platform import Caller, Running, refused, settle
+from tests.platform import Caller, Running, refused
 
 STATE = pb.Lead.State
 VERBS = {"start": "StartLead", "qualify": "QualifyLead", "disqualify": "DisqualifyLead",
@@ -44,7 +44,9 @@ async def test_a_lead_is_kept_with_its_source(customer: Running) -> None:
     assert await me.GetLead(name=made.name) == made
     found = await me.ListLeads(filter="source = EXHIBITION AND campaign:'fair'")
     assert [lead.name for lead in found.leads] == [made.name]
-    assert (await refused(me.CreateLead(lead=pb.Lead(wish="?")), "FIELD_INVALID"))["field"] == "company_name"
+    assert (await refused(me.CreateLead(lead=pb.Lead(wish="?")), "FIELD_INVALID"))[
+        "field"
+    ] == "lead.company_name"
     taken = me.CreateLead(lead=pb.Lead(company_name="B", external_id="CRM-1"))
     assert (await refused(taken, "ALREADY_EXISTS"))["field"] == "external_id"
 
@@ -142,10 +144,12 @@ async def test_the_promised_deal_is_opened_under_its_name(customer: Running, opp
     me = customer.as_(permissions=granted)
     lead = await lead_of(me, "QUALIFIED", wish="40 chairs", budget=Money(currency_code="EUR", units=9000))
     done = await me.ConvertLead(name=lead.name)
-    await settle(customer, opportunity)
+    (said,) = await events_of(me, events_pb2.LeadConverted)
+    for _ in range(2):  # heard of twice, opened once
+        await opportunity.deliver(said, tenant=me.tenant, actor=me.user)
     deal = await me.at(opportunity).GetOpportunity(name=done.opportunity)
     assert (deal.title, deal.customer, deal.amount.units) == ("Acme: 40 chairs", done.customer.name, 9000)
-    assert deal.owner == me.user
+    assert (deal.owner, deal.source_lead) == (me.user, lead.name)
 
 
 async def test_a_lead_is_converted_once_however_often_it_is_asked(customer: Running) -> None:
