@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import grpc
 import uvicorn
@@ -106,12 +105,13 @@ class App:
         if page:
             seen.method = request.path
             if request.method not in ("GET", "HEAD"):
-                return self._other_verb(request, {"GET": None})
+                return self._other_verb(request, {"GET", "HEAD"})
             return await page(request)
         rules, segments = self.routes.find(request.path)
         rule = rules.get("GET" if request.method == "HEAD" else request.method)
-        if rule is None:
-            return self._other_verb(request, rules)
+        if rule is None or (rule.method.streams and request.method == "HEAD"):
+            get = rules.get("GET")
+            return self._other_verb(request, {*rules, "HEAD"} if get and not get.method.streams else {*rules})
         seen.method, seen.home = rule.method.full_name, rule.method.home
         trace.get_current_span().update_name(f"{rule.verb} {rule.template}")
         return await self._ask(rule, segments, request, seen)
@@ -142,16 +142,14 @@ class App:
         seen.headers = self.limits.principal(_key(identity, request))
         return identity
 
-    def _other_verb(self, request: Request, rules: Mapping[str, Any]) -> Answer:
-        if not rules:
-            raise Refused("ROUTE_UNKNOWN", method=request.method[:20], path=request.path[:200])
-        verbs = {*rules, "OPTIONS", *(["HEAD"] if "GET" in rules else [])}
-        allow = ((b"allow", ", ".join(sorted(verbs)).encode()),)
+    def _other_verb(self, request: Request, verbs: set[str]) -> Answer:
+        unknown = Refused("ROUTE_UNKNOWN", method=request.method[:20], path=request.path[:200])
+        if not verbs:
+            raise unknown
+        allow = ((b"allow", ", ".join(sorted({*verbs, "OPTIONS"})).encode()),)
         if request.method == "OPTIONS":
             return Answer(204, b"", headers=allow)
-        raise Exactly(
-            Refused("ROUTE_UNKNOWN", method=request.method[:20], path=request.path[:200]), 405, allow
-        )
+        raise Exactly(unknown, 405, allow)
 
     def _refusal(self, error: Exception, request: Request, seen: _Seen) -> Answer:
         problem = self._explain(error, request, seen)

@@ -480,6 +480,11 @@ async def test_a_stream_comes_as_lines(notes):
     assert [json.loads(line)["position"] for line in answer.text.splitlines()] == ["1", "2", "3"]
 
 
+async def test_a_stream_has_no_head(notes):
+    answer = await notes.http.head("/v1/events/notes")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, OPTIONS")
+
+
 async def test_a_stream_that_is_refused_at_once_is_a_problem(notes):
     def no(asked):
         raise Refused("PERMISSION_DENIED", permission="events.read")
