@@ -80,8 +80,8 @@ async def seed(api: Any) -> None:
         owner = customer.get("owner", "")
         rep = api.as_(users[owner]) if owner in users else api
         await _offer(api, rep, offer, customer, products, today)
-    await _won(api, users, today)
     await _invoices(api, today)
+    await _won(api, users)
 
 
 async def _offer(
@@ -197,7 +197,7 @@ async def _sign(api: Any, name: str, signer: str, party: str) -> None:
     )
 
 
-async def _won(api: Any, users: dict[str, str], today: date) -> None:
+async def _won(api: Any, users: dict[str, str]) -> None:
     """Some of the drafts that follow from won deals are agreed on; one is changed since."""
     drafts = [c for c in await api.all("/v1/contracts", "contracts", orderBy="number") if not c.get("quote")]
     agreed = [each for each in drafts if each.get("lines")][:8]
@@ -216,7 +216,15 @@ async def _won(api: Any, users: dict[str, str], today: date) -> None:
             amendment = {"reason": "追加一套 One more set", "lines": [more]}
             await rep.post(f"/v1/{name}:amend", {"amendment": amendment})
         elif index in (3, 4):
+            await _paid_at_once(api.as_(BOOKKEEPER), name)
             await rep.post(f"/v1/{name}:complete")
+
+
+async def _paid_at_once(bookkeeper: Any, contract: str) -> None:
+    draft = await bookkeeper.post("/v1/invoices", {"contract": contract})
+    posted = await bookkeeper.post(f"/v1/{draft['name']}:post")
+    paid = {"customer": posted["customer"], "amount": posted["openAmount"], "reference": posted["number"]}
+    await bookkeeper.post("/v1/payments", paid | {"allocations": [{"invoice": posted["name"]}]})
 
 
 async def _invoices(api: Any, today: date) -> None:

@@ -176,3 +176,17 @@ async def test_a_stale_etag_changes_nothing(contract: Running) -> None:
     draft = await us.rep.CreateContract(contract={"customer": await us.customer(), "lines": [line()]})
     await us.rep.UpdateContract(contract={"name": draft.name, "lines": [line(discount="90")]})
     await refused(us.rep.SubmitContract(name=draft.name, etag=draft.etag), "ETAG_MISMATCH")
+
+
+@pytest.mark.req("CON-14")
+async def test_the_register_shows_all_contracts_a_caller_may_see(contract: Running) -> None:
+    us = firm(contract)
+    customer = await us.customer()
+    signed = await us.signed(customer)
+    draft = await us.rep.CreateContract(contract={"customer": await us.customer(), "lines": [line()]})
+    every = await us.boss.ListContracts(order_by="number")
+    assert [each.name for each in every.contracts] == [signed.name, draft.name]
+    found = await us.boss.ListContracts(filter=f'customer = "{customer}" AND state = "SIGNED"')
+    assert [each.name for each in found.contracts] == [signed.name]
+    stranger = contract.as_("sales_rep", tenant=us.tenant, team="teams/south")
+    assert not (await stranger.ListContracts()).contracts
