@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from chassis.kernel.values import WHOLE, Money, Percent, round_div
 from services.analytics.domain.calendar import add_months, after_days, month_of, months_until
+from services.analytics.domain.figures import average
 
 THIN = Percent.of(80)  # a month that brings less than this share of the usual is thin
 
@@ -88,7 +89,8 @@ def coverage(ahead: Sequence[tuple[date, Money]], usual: Money, least: Percent =
     Where nothing is usual yet, the months are measured by their own mean: income is to stay stable.
     """
     if not usual and ahead:
-        usual = Money(round_div(sum(total.amount for _, total in ahead), len(ahead)), usual.currency)
+        whole = Money(sum(total.amount for _, total in ahead), usual.currency)
+        usual = average(whole, len(ahead)) or usual
     floor = round_div(usual.amount * least.amount, WHOLE.amount)
     return [
         MonthAhead(

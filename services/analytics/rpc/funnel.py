@@ -13,7 +13,7 @@ from google.type import decimal_pb2
 from tradewind.analytics.v1 import funnel_pb2
 
 from chassis import scope
-from chassis.kernel.refusals import Refused
+from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import WHOLE, Money, Percent, round_div
 from chassis.shapes import money_message, read_date, read_money
 from chassis.store import Tx
@@ -148,11 +148,12 @@ async def funnel(tx: Tx, request: funnel_pb2.GetFunnelRequest, today: date) -> f
     values, currency, others = await standing(tx, of.name, request.currency)
     steps = rungs(of, values, currency, await statistics(tx, of), own_rates=False)
     expected = ladder(steps, today)
-    usual = (
-        read_money(request.needed, "needed") if request.HasField("needed")
-        else await usual_month(tx, of.name, currency, today)
-    )  # fmt: skip
-    months = coverage(by_month(expected, today, len(steps), currency)[1:], Money(usual.amount, currency))
+    usual = await usual_month(tx, of.name, currency, today)
+    if request.HasField("needed"):
+        usual = read_money(request.needed, "needed")
+        if usual.currency != currency:
+            raise invalid("needed", f"must be in {currency}, as the funnel is")
+    months = coverage(by_month(expected, today, len(steps), currency)[1:], usual)
     shown = funnel_pb2.Funnel(pipeline=of.name, title=of.title, currency=currency, other_currencies=others)
     for stage, step, one in zip(of.stages, steps, expected, strict=True):
         row = values.get(stage.key, {})
@@ -183,16 +184,14 @@ def _warnings(of: Pipeline, steps: Sequence[Rung], months: Sequence[Any], locale
             continue
         feeder = len(steps) - 1 - at
         rate = rates[feeder].amount
-        needed = Money(
-            round_div(month.missing.amount * WHOLE.amount, rate) if rate else 0, month.amount.currency
-        )
+        exact = round_div(month.missing.amount * WHOLE.amount, rate) if rate else 0
+        needed = Money(exact, month.amount.currency).rounded()
         title, when = of.stages[feeder].title, f"{month.month:%Y-%m}"
         sentence = (
-            f"{when} 预计仅 {month.amount}，少于通常的 {month.usual}："
-            f"需在“{title}”阶段补充 {needed.rounded()}。"
+            f"{when} 预计仅 {month.amount}，少于通常的 {month.usual}：需在“{title}”阶段补充 {needed}。"
             if locale.startswith("zh")
             else f"{when} is expected to bring {month.amount} instead of the usual {month.usual}:"
-            f" {needed.rounded()} more is needed in {title}."
+            f" {needed} more is needed in {title}."
         )
         warnings.append(
             funnel_pb2.CoverageWarning(
