@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,9 +22,10 @@ from tradewind.inventory.v1 import (
     stock_pb2,
 )
 
-from chassis.kernel.refusals import Refused
+from chassis.call import Call
+from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Percent, Quantity
-from chassis.shapes import Shape
+from chassis.shapes import Shape, read_date
 from chassis.store import Collection, Rows, Store, Tx, derived_id
 from services.inventory.domain import reservation, shipment
 from services.inventory.domain.movement import Movement
@@ -234,3 +236,24 @@ async def describe(tx: Tx, order: Order) -> Order:
 def decimal(value: Quantity | Percent) -> decimal_pb2.Decimal:
     """A quantity or percentage as the wire says it."""
     return decimal_pb2.Decimal(value=str(value))
+
+
+# It may be tomorrow already, or still yesterday, where the caller is.
+EAST, WEST = timedelta(hours=14), timedelta(hours=12)
+
+
+def said_day(request: Any, field: str, call: Call) -> date | None:
+    """The business day a request names, if any; one that is over everywhere is for those who may backdate."""
+    if not request.HasField(field):
+        return None
+    on = read_date(getattr(request, field), field)
+    if on > (call.now + EAST).date():
+        raise invalid(field, "must not be in the future")
+    if is_past(on, call):
+        call.require("records.backdate")
+    return on
+
+
+def is_past(on: date, call: Call) -> bool:
+    """Whether that day is over, wherever the caller is."""
+    return on < (call.now - WEST).date()

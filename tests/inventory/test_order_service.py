@@ -43,7 +43,7 @@ async def test_a_line_of_nothing_known_is_refused_by_name(shop: Shop) -> None:
     made = Order(customer="customers/c", currency="CNY")
     made.lines.add(product="products/none", quantity=decimal(1))
     facts = await refused(shop.CreateOrder(order=made), "REFERENCE_UNKNOWN")
-    assert facts == {"field": "lines[0].product", "name": "products/none"}
+    assert facts == {"field": "order.lines[0].product", "name": "products/none"}
     pump = await shop.product(price="1")
     euro = Order(customer="customers/c", currency="EUR")
     euro.lines.add(product=pump.name, quantity=decimal(1))
@@ -53,7 +53,9 @@ async def test_a_line_of_nothing_known_is_refused_by_name(shop: Shop) -> None:
     }
     del euro.lines[:]
     euro.lines.add(quantity=decimal(1))
-    assert (await refused(shop.CreateOrder(order=euro), "FIELD_INVALID"))["field"] == "lines[0].unit_price"
+    assert (await refused(shop.CreateOrder(order=euro), "FIELD_INVALID"))[
+        "field"
+    ] == "order.lines[0].unit_price"
 
 
 async def test_confirming_reserves_every_line_or_nothing(shop: Shop, inventory: Running) -> None:

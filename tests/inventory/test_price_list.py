@@ -95,7 +95,7 @@ async def test_an_entry_names_a_product_there_is(shop: Shop) -> None:
     prices = price_list_pb2.PriceList(display_name="Wrong", currency="CNY")
     prices.entries.add(product="products/none", unit_price=money("1"))
     facts = await refused(shop.CreatePriceList(price_list=prices), "REFERENCE_UNKNOWN")
-    assert facts["field"] == "entries[0].product"
+    assert facts["field"] == "price_list.entries[0].product"
 
 
 async def test_a_list_in_the_past_does_not_hold(shop: Shop) -> None:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.call import Call
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Quantity
 from chassis.laws import verify
 from services.inventory.domain.stock import Stock
+from services.inventory.store import is_past
 from tests.inventory.conftest import EVERYTHING, Shop, day, decimal, money, quantity
 from tests.platform import Running, refused
 
@@ -84,15 +86,15 @@ async def test_a_service_has_no_stock(shop: Shop) -> None:
 
 async def test_what_came_in_the_past_is_for_those_who_may_backdate(shop: Shop, inventory: Running) -> None:
     pump = await shop.product()
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    before = datetime.now(UTC).date() - timedelta(days=2)
     clerk = inventory.as_(tenant=shop.caller.tenant, permissions={"stock.receive": "all"})
-    receipt = {"product": pump.name, "quantity": decimal(1), "effective_date": day(yesterday)}
+    receipt = {"product": pump.name, "quantity": decimal(1), "effective_date": day(before)}
     assert await refused(clerk.ReceiveStock(**receipt), "PERMISSION_DENIED") == {
         "permission": "records.backdate"
     }
-    assert (await shop.ReceiveStock(**receipt)).effective_date == day(yesterday)
-    tomorrow = day(yesterday + timedelta(days=2))
-    await refused(shop.ReceiveStock(**receipt | {"effective_date": tomorrow}), "FIELD_INVALID")
+    assert (await shop.ReceiveStock(**receipt)).effective_date == day(before)
+    ahead = day(before + timedelta(days=4))
+    await refused(shop.ReceiveStock(**receipt | {"effective_date": ahead}), "FIELD_INVALID")
 
 
 async def test_each_warehouse_has_a_balance_of_its_own(shop: Shop) -> None:
@@ -150,6 +152,15 @@ async def test_the_database_refuses_a_balance_that_breaks_its_law(shop: Shop, in
     pump = await shop.product(stock=1)
     with psycopg.connect(inventory.owner_url) as connection, pytest.raises(psycopg.errors.CheckViolation):
         connection.execute("UPDATE stock SET reserved = on_hand + 1 WHERE product = %s", (pump.name,))
+
+
+@pytest.mark.parametrize(
+    ("hour", "days", "past"), [(23, 0, False), (1, -1, False), (13, -1, True), (1, -2, True)]
+)
+def test_a_day_is_past_when_it_is_over_everywhere(hour: int, days: int, past: bool) -> None:
+    now = datetime(2026, 5, 4, hour, tzinfo=UTC)
+    call = Call(tenant="t", user="users/u", now=now)
+    assert is_past(now.date() + timedelta(days=days), call) is past
 
 
 async def test_another_organization_sees_nothing(shop: Shop, inventory: Running) -> None:

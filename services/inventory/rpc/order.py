@@ -23,6 +23,7 @@ from services.inventory.domain.order import LIFECYCLE, Order, State
 from services.inventory.store import (
     describe,
     free,
+    is_past,
     number,
     promises_of,
     reserve_lines,
@@ -107,9 +108,8 @@ class OrderRpc(Rpc):
             record.may_follow(before)
             if before.state != State.DRAFT:
                 return record
-        today = tx.call.now.date()
         changed = before is None or record.order_date != before.order_date
-        if changed and record.order_date and record.order_date < today:
+        if changed and record.order_date and is_past(record.order_date, tx.call):
             tx.call.require("records.backdate")
         return await describe(tx, record)
 

@@ -64,7 +64,10 @@ class ReservationRpc(Rpc):
 def _expiry(request: Any, call: Call) -> datetime:
     if not request.HasField("expire_time"):
         return call.now + USUAL
-    asked: datetime = request.expire_time.ToDatetime(tzinfo=UTC)
+    try:
+        asked: datetime = request.expire_time.ToDatetime(tzinfo=UTC)
+    except ValueError:
+        raise invalid("expire_time", "is out of the range of times") from None
     if not call.now < asked <= call.now + LONGEST:
         raise invalid("expire_time", f"must be in the future, at most {LONGEST.days} days ahead")
     return asked

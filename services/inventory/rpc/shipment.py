@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from tradewind.inventory.v1 import events_pb2
@@ -19,12 +20,12 @@ from services.inventory.domain.order_line import NONE
 from services.inventory.domain.reservation import Reservation
 from services.inventory.domain.shipment import Shipment, ShipmentLine, State, pick
 from services.inventory.domain.stock import Stock
-from services.inventory.rpc.stock import effective
 from services.inventory.store import (
     hold,
     lock_stock,
     number,
     promises_of,
+    said_day,
     shipments_of,
     show_movement,
     show_order,
@@ -67,11 +68,12 @@ class ShipmentRpc(Rpc):
 
     async def DispatchShipment(self, request: Any, call: Call) -> Any:
         """Hand the goods to the carrier."""
-        on = effective(request, "dispatch_date", call)
+        said = said_day(request, "dispatch_date", call)
         if request.historic:
             call.require("records.backdate")
         async with self.store.begin(call) as tx:
             shipment, order = await self._with_order(tx, request)
+            on = said or max(call.now.date(), order.order_date or date.min)
             sent = shipment.dispatch(
                 order, on=on, carrier=request.carrier, tracking_number=request.tracking_number,
                 historic=request.historic,
@@ -149,9 +151,10 @@ class ShipmentRpc(Rpc):
 
     async def DeliverShipment(self, request: Any, call: Call) -> Any:
         """The goods have arrived."""
-        on = effective(request, "delivery_date", call)
+        said = said_day(request, "delivery_date", call)
         async with self.store.begin(call) as tx:
             shipment, order = await self._with_order(tx, request)
+            on = said or max(call.now.date(), shipment.dispatch_date or date.min)
             made = tx.save(shipment.deliver(on=on))
             arrived = tx.save(order.deliver(made.amounts, on=on))
             tx.emit(events_pb2.ShipmentDelivered(shipment=show_shipment(made), order=show_order(arrived)))

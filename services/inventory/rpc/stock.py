@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +12,7 @@ from chassis.call import Call
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import SCALE, Money, Quantity, round_div
 from chassis.rpc import Rpc
-from chassis.shapes import money_message, read_date, read_decimal
+from chassis.shapes import money_message, read_decimal
 from chassis.store import Tx
 from services.inventory.domain import movement
 from services.inventory.domain.product import Product
@@ -26,24 +25,12 @@ from services.inventory.store import (
     keep,
     open_stock,
     products_of,
+    said_day,
     show_movement,
     show_stock,
     warehouse_of,
     write_down,
 )
-
-
-def effective(request: Any, field: str, call: Call) -> date:
-    """The business day a request names; another day than today is for those who may backdate."""
-    today = call.now.date()
-    if not request.HasField(field):
-        return today
-    on = read_date(getattr(request, field), field)
-    if on > today:
-        raise invalid(field, "must not be in the future")
-    if on < today:
-        call.require("records.backdate")
-    return on
 
 
 class StockRpc(Rpc):
@@ -55,7 +42,7 @@ class StockRpc(Rpc):
     async def ReceiveStock(self, request: Any, call: Call) -> Any:
         """Goods come in from a supplier."""
         quantity = positive(Quantity(read_decimal(request.quantity, "quantity")))
-        on = effective(request, "effective_date", call)
+        on = said_day(request, "effective_date", call) or call.now.date()
         async with self.store.begin(call) as tx:
             product, warehouse = await self._place(tx, request)
             stock = keep(tx, (await open_stock(tx, product, warehouse)).receive(quantity))
@@ -77,7 +64,8 @@ class StockRpc(Rpc):
         difference = read_decimal(request.difference, "difference")
         if not difference:
             raise invalid("difference", "must not be zero")
-        on, quantity = effective(request, "effective_date", call), Quantity(abs(difference))
+        on = said_day(request, "effective_date", call) or call.now.date()
+        quantity = Quantity(abs(difference))
         async with self.store.begin(call) as tx:
             product, warehouse = await self._place(tx, request)
             before = await open_stock(tx, product, warehouse)
