@@ -71,3 +71,23 @@ def data() -> Path:
     if not found.is_dir():
         pytest.skip("needs the real data sets: set TRADEWIND_DATA to their folder")
     return found
+
+
+SERVICES = ("access", "customer", "opportunity", "contract", "inventory", "analytics")
+
+
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Tests marked `last` come last, and know whether everything else ran before them."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    folders = {Path(item.path).parent.name for item in items}
+    session.config.stash[WHOLE] = set(SERVICES) <= folders
+
+
+WHOLE: pytest.StashKey[bool] = pytest.StashKey()
+
+
+@pytest.fixture
+def whole_suite(pytestconfig: pytest.Config) -> None:
+    """For tests that judge what the whole suite has done."""
+    if not pytestconfig.stash[WHOLE] or pytestconfig.option.keyword:
+        pytest.skip("only part of the suite runs")

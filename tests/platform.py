@@ -10,6 +10,7 @@ import importlib
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from chassis.settings import Settings
 
 NAMES = ("gateway", "customer", "opportunity", "contract", "inventory", "analytics")
 SECONDS = 20.0
+REPEATED: set[str] = set()  # "customer.CreateCustomer": what this session has asked for twice
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,26 @@ class Caller:
     def __getattr__(self, method: str) -> Any:
         if not method[:1].isupper():
             raise AttributeError(method)
-        return self.service.method(method, self.token)
+        call = self.service.method(method, self.token)
+        if method not in self.service.effects:
+            return call
+
+        async def twice(request: Message | None = None, **fields: Any) -> Any:
+            """Every success is asked for again under its request_id: once done, answered the same."""
+            message = type(request).FromString(request.SerializeToString()) if request is not None else None
+            if message is None:
+                timeout = {key: fields.pop(key) for key in ("timeout",) if key in fields}
+                message, fields = self.service.request_of(method)(**fields), timeout
+            if not message.request_id:
+                message.request_id = new_id()
+            answer = await call(message, **fields)
+            if not message.validate_only:
+                again = await call(message, **fields)
+                assert again == answer, f"{method} asked twice answers differently"
+                REPEATED.add(f"{self.service.service.name}.{method}")
+            return answer
+
+        return twice
 
     def at(self, service: Running) -> Caller:
         """The same person at another service."""
@@ -72,6 +93,21 @@ class Running:
         self.channel = channel(self.address)
         self._methods = {path.rpartition("/")[2]: path for rpc in runtime.rpcs for path in rpc.handlers()}
         self._fed: dict[tuple[str, int], int] = {}
+
+    @cached_property
+    def effects(self) -> frozenset[str]:
+        """The methods that change something and can be tried dry, by their plain names."""
+        found = [policy for rpc in self.runtime.rpcs for policy, _ in rpc.handlers().values()]
+        return frozenset(
+            policy.path.rpartition("/")[2] for policy in found
+            if policy.effects and "validate_only" in policy.request.DESCRIPTOR.fields_by_name
+            and policy.permission != "public"
+        )  # fmt: skip
+
+    def request_of(self, method: str) -> type[Message]:
+        """The message type a method takes."""
+        found = [policy for rpc in self.runtime.rpcs for policy, _ in rpc.handlers().values()]
+        return next(policy.request for policy in found if policy.path.endswith(f"/{method}"))
 
     @property
     def store(self) -> Any:
@@ -109,7 +145,9 @@ class Running:
         )  # fmt: skip
         return Caller(self, who, self.signer.mint(who, 120))
 
-    async def deliver(self, event: Message, *, tenant: str, record: str = "", version: int = 1, **more: Any) -> None:
+    async def deliver(
+        self, event: Message, *, tenant: str, record: str = "", version: int = 1, **more: Any
+    ) -> None:
         """Another service's fact, through the real consumer path, as the next of its partition.
 
         *more* may say `position` (to deliver again or out of order), `actor`, `at` (a datetime).

@@ -15,7 +15,18 @@ SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path /
 PURE = [*(ROOT / "chassis" / "kernel").glob("*.py"), *(ROOT / "gateway" / "domain").glob("*.py"),
         *(ROOT / "services").glob("*/domain/*.py")]  # fmt: skip
 # Where time, chance or the machine could creep in: they come as arguments instead.
-IMPURE = {"time", "random", "os", "uuid", "secrets", "socket", "subprocess", "threading", "asyncio", "pathlib"}
+IMPURE = {
+    "time",
+    "random",
+    "os",
+    "uuid",
+    "secrets",
+    "socket",
+    "subprocess",
+    "threading",
+    "asyncio",
+    "pathlib",
+}
 FILES = {"__init__.py", "__main__.py", "service.py", "store.py", "reactions.py", "jobs.py", "sagas.py", "laws.py",
          "seed.py", "README.md"}  # fmt: skip
 

@@ -26,7 +26,9 @@ def buf(*arguments: object) -> str:
     program = Path(sys.executable).parent / "buf"
     done = subprocess.run([program, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
     lines = (done.stdout + done.stderr).splitlines()
-    return "\n".join(line for line in lines if "tradewind/" in line.partition(":")[0] or line.startswith("Failure"))
+    return "\n".join(
+        line for line in lines if "tradewind/" in line.partition(":")[0] or line.startswith("Failure")
+    )
 
 
 def test_the_contract_is_linted() -> None:
@@ -70,7 +72,9 @@ def test_a_method_with_effects_can_be_asked_twice_and_tried_dry(name: str) -> No
     assert "validate_only" in fields or ".access." in name, f"{name} takes no validate_only"
 
 
-@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.name.startswith("List") and not m.effects])
+@pytest.mark.parametrize(
+    "name", [n for n, m in METHODS.items() if m.name.startswith("List") and not m.effects]
+)
 def test_a_list_is_paged(name: str) -> None:
     fields = METHODS[name].input.fields_by_name
     if "page_size" in fields:
