@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chassis.kernel.pricing import Line, price
 from chassis.kernel.refusals import Refused
@@ -122,6 +124,25 @@ def test_bookings_sum_to_zero(sides) -> None:
     assert sum(entry.amount.amount for entry in entries) == 0 and len(entries) == 3
     with pytest.raises(ValueError):
         book(sides(POSTED)[:2], **terms, day=TODAY, owner=ANN, team="")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10**7), st.integers(0, 10**7), st.sampled_from([0, 60_000, 130_000])),
+        min_size=1,
+    )
+)
+def test_whatever_is_invoiced_books_to_zero(lines: list[tuple[int, int, int]]) -> None:
+    priced = tuple(
+        Line(quantity=Quantity(count), unit_price=Money(each, "CNY"), tax_percent=Percent(rate))
+        for count, each, rate in lines
+    )
+    invoice = replace(INVOICE, lines=priced).drafted()
+    terms = {"journal": "j", "kind": "INVOICE", "customer": "c", "document": "invoices/i1", "number": "1"}
+    for sides in (invoice_sides(invoice), credit_sides(invoice)):
+        entries = book(sides, **terms, day=TODAY, owner=ANN, team="")
+        assert sum(entry.amount.amount for entry in entries) == 0
+        assert all(entry.amount for entry in entries)
 
 
 @pytest.mark.parametrize("state", list(State))

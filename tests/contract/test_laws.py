@@ -35,7 +35,7 @@ async def test_a_law_names_what_breaks_it(contract: Running) -> None:
 
 
 async def _business(us: Firm) -> str:
-    """An accepted quote, its signed contract, its posted invoice and a part of the money; the organization."""
+    """An accepted quote, its contract, a posted invoice and part of the money; the organization."""
     customer = await us.customer(limit="100000")
     quote = await us.rep.CreateQuote(
         quote={"customer": customer, "lines": [line()], "discount_percent": decimal("5")}
