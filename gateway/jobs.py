@@ -17,7 +17,9 @@ from gateway.rpc.role import show
 @every(minutes=10)
 async def refresh_built_in_roles(tx: Tx) -> None:
     """An organization keeps its built-in roles as this release has them, new ones too."""
-    organization = await tx.get(Organization, f"organizations/{tx.call.tenant}")
+    organization = await tx.find(Organization)
+    if organization is None:
+        return
     kept = {role.id: role for role in await tx.all(Role, kind=Kind.BUILT_IN.value)}
     for role in built_in_roles(organization.locale):
         before = kept.get(role.id)
