@@ -23,7 +23,6 @@ lint: protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy chassis gateway services stack
-	$(BIN)/buf lint
 
 # Compiles proto/ into gen/ when it has changed.
 protos: $(READY)

@@ -5,6 +5,7 @@ Stands alone (the build hook loads it before anything is installed), so it impor
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 import sys
@@ -85,5 +86,23 @@ def _protoc(root: Path, out: Path) -> None:
             raise SystemExit("the descriptor set could not be written")
 
 
+def release(root: Path, version: str) -> Path:
+    """Keep the contract of a release, without comments: what later changes must not break."""
+    from google.protobuf import descriptor_pb2
+
+    compile_all(root)
+    image = descriptor_pb2.FileDescriptorSet.FromString((root / "gen" / DESCRIPTORS).read_bytes())
+    for file in image.file:
+        file.ClearField("source_code_info")
+    path = root / "proto" / "released" / f"v{version}.binpb.gz"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(image.SerializeToString(deterministic=True), mtime=0))
+    return path
+
+
 if __name__ == "__main__":
-    print("compiled" if compile_all(Path(__file__).resolve().parents[1]) else "up to date")
+    here = Path(__file__).resolve().parents[1]
+    if sys.argv[1:2] == ["--release"]:
+        print(release(here, sys.argv[2]).relative_to(here))
+    else:
+        print("compiled" if compile_all(here) else "up to date")
