@@ -291,7 +291,7 @@ async def test_a_deal_is_worth_what_its_lines_come_to(opportunity: Running):
     await refused(chief.CreateOpportunity(opportunity=typed), "AMOUNT_CONTRADICTS_LINES")
     typed = Opportunity(title="Mixed", amount=money_pb2.Money(currency_code="USD", units=1), currency="CNY")
     assert (await refused(chief.CreateOpportunity(opportunity=typed), "FIELD_INVALID"))["field"] == (
-        "amount.currency_code"
+        "opportunity.amount.currency_code"
     )
 
 
@@ -302,7 +302,7 @@ async def test_a_probability_may_be_overridden_with_a_reason(opportunity: Runnin
     judged = Opportunity(name=made.name, probability_override=percent("65"))
     mask = FieldMask(paths=["probability_override", "probability_reason"])
     said = await refused(chief.UpdateOpportunity(opportunity=judged, update_mask=mask), "FIELD_INVALID")
-    assert said["field"] == "probability_reason"
+    assert said["field"] == "opportunity.probability_reason"
     judged.probability_reason = "Their engineer chose us"
     sure = await chief.UpdateOpportunity(opportunity=judged, update_mask=mask)
     assert (sure.probability.value, exact(sure.weighted_amount)) == ("65", Decimal("83200"))
@@ -326,9 +326,8 @@ async def test_days_in_the_past_need_a_permission_of_their_own(opportunity: Runn
     won = await chief.WinOpportunity(name=made.name, outcome="Won", close_date=day(2017, 3, 1))
     assert (won.open_date, won.close_date) == (old, day(2017, 3, 1))
     future = deal(open_date=day(2099, 1, 1))
-    assert (await refused(chief.CreateOpportunity(opportunity=future), "FIELD_INVALID"))[
-        "field"
-    ] == "open_date"
+    said = await refused(chief.CreateOpportunity(opportunity=future), "FIELD_INVALID")
+    assert said["field"] == "opportunity.open_date"
 
 
 async def test_an_imported_deal_keeps_its_key_and_has_it_alone(opportunity: Running):
@@ -342,7 +341,7 @@ async def test_references_must_be_there(opportunity: Running):
     chief = boss(opportunity)
     nowhere = deal(pipeline=f"pipelines/{new_id()}")
     said = await refused(chief.CreateOpportunity(opportunity=nowhere), "REFERENCE_UNKNOWN")
-    assert said["field"] == "pipeline"
+    assert said["field"] == "opportunity.pipeline"
     said = await refused(chief.CreateOpportunity(opportunity=deal(stage="signing")), "STAGE_UNKNOWN")
     assert said["stages"] == "potential, bidding, negotiation"
 

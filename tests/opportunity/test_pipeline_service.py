@@ -56,11 +56,13 @@ async def test_what_contradicts_itself_is_refused(opportunity: Running):
     chief = boss(opportunity)
     twice = pipeline("60", "50")
     twice.stages[1].key = "step_0"
-    assert (await refused(chief.CreatePipeline(pipeline=twice), "FIELD_INVALID"))["field"] == "stages"
+    assert (await refused(chief.CreatePipeline(pipeline=twice), "FIELD_INVALID"))[
+        "field"
+    ] == "pipeline.stages"
     both = pipeline("60", "50")
     both.stages[0].probability.value = "99"
     said = await refused(chief.CreatePipeline(pipeline=both), "FIELD_INVALID")
-    assert said["field"] == "stages[0].probability"
+    assert said["field"] == "pipeline.stages[0].probability"
     wrong = pipeline("60")
     wrong.stages[0].gate.required_fields.append("shoe_size")
     said = await refused(chief.CreatePipeline(pipeline=wrong), "FIELD_INVALID")
@@ -127,4 +129,6 @@ async def test_a_pipeline_is_kept_for_its_teams(opportunity: Running):
     assert said["team"] == "teams/sales"
     await refused(west.CreatePipeline(pipeline=pipeline("60")), "PERMISSION_DENIED")
     everyones = pipeline("60", teams=["teams/west"], is_default=True)
-    assert (await refused(chief.CreatePipeline(pipeline=everyones), "FIELD_INVALID"))["field"] == "teams"
+    assert (await refused(chief.CreatePipeline(pipeline=everyones), "FIELD_INVALID"))[
+        "field"
+    ] == "pipeline.teams"

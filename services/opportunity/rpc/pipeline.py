@@ -28,7 +28,7 @@ class PipelineRpc(Rpc):
         await one_at_a_time(tx)
         default = await default_pipeline(tx)
         if before is None:
-            record = replace(record.settled(), stages_version=1)
+            record = record.settled()
         else:
             if before.is_default and not record.is_default:
                 raise Refused("PIPELINE_IS_DEFAULT", field="is_default", name=before.name)
