@@ -108,9 +108,9 @@ def _events(contract: Contract) -> str:
     lines = [
         "# Events",
         "",
-        "What happened, as messages: each is published once with the change that made it, on the subject that",
-        "is its full name followed by the partition, and carries the record as it became. Read them all, from",
-        "the first, with `WatchEvents` of each service (`GET /v1/events/<service>`).",
+        "What happened, as messages: each is published once with the change that made it, on the subject",
+        "that is its full name followed by the partition, and carries the record as it became. Read them",
+        "all, from the first, with `WatchEvents` of each service (`GET /v1/events/<service>`).",
     ]
     for service in SERVICES:
         names = sorted(event_messages(contract, service))
@@ -129,7 +129,7 @@ def _reasons(contract: Contract) -> str:
     lines = [
         "# Reasons",
         "",
-        "Every refusal carries one of these reasons (`google.rpc.ErrorInfo.reason`; `reason` in problem+json),",
+        "Every refusal carries one of these reasons (`google.rpc.ErrorInfo.reason`; `reason` over HTTP),",
         "the facts in braces, and a sentence in English or Chinese by `Accept-Language`.",
     ]
     for domain in ("tradewind", *SERVICES):
@@ -160,7 +160,7 @@ def _settings() -> str:
         default = f"`{variable.default}`" if variable.default else ""
         lines.append(f"| `{variable.env}` | {default} | {own} | {variable.sentence} |")
     lines.append(
-        "| `TRADEWIND_ADDRESS_<SERVICE>` | | | Where another service is reached: host:port or dns:///host:port. |"
+        "| `TRADEWIND_ADDRESS_<SERVICE>` | | | Where another service is: host:port or dns:///host:port. |"
     )
     return "\n".join(lines) + "\n"
 

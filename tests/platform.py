@@ -163,8 +163,8 @@ class Running:
         when.FromDatetime(more["at"]) if "at" in more else when.GetCurrentTime()
         epoch = (await self.runtime.consumer.cursor(source, part))[0]
         fact = feed_pb2.FeedEvent(
-            event_id=new_id(), partition=part, position=position, organization=tenant, type=kind, record=record,
-            epoch=EPOCH if epoch == ZERO else epoch, record_version=version,
+            event_id=new_id(), partition=part, position=position, organization=tenant, type=kind,
+            record=record,            epoch=EPOCH if epoch == ZERO else epoch, record_version=version,
             actor=more.get("actor", "users/tester"), occur_time=when,
         )  # fmt: skip
         fact.payload.Pack(event)

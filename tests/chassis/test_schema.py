@@ -57,7 +57,8 @@ async def test_the_services_role_sees_nothing_without_an_organization(platform: 
         for table in (*service.store.metadata.tables, "answers", "outbox", "sagas"):
             assert db.execute(f'SELECT count(*) FROM "{table}"').fetchone() == (0,), table
         attributes = db.execute(
-            "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
+            "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles"
+            " WHERE rolname = current_user"
         ).fetchone()
         assert attributes == (False, False, False, False)
 

@@ -56,11 +56,13 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any) -> None:
     """A little of everything: goods, a customer, a deal, papers, an order, money."""
     goods, sales, papers = at["inventory"], at["customer"], at["contract"]
     names["products"] = (await goods.CreateProduct(product={
-        "sku": "W-1", "display_name": "Thing", "list_price": cny(10), "tax_percent": number("13"), "kind": "STOCKED",
+        "sku": "W-1", "display_name": "Thing", "list_price": cny(10), "tax_percent": number("13"),
+        "kind": "STOCKED",
     })).name  # fmt: skip
     names["warehouses"] = (await goods.CreateWarehouse(warehouse={"code": "W", "display_name": "Hall"})).name
     names["priceLists"] = (await goods.CreatePriceList(price_list={
-        "display_name": "List", "currency": "CNY", "entries": [{"product": names["products"], "unit_price": cny(9)}],
+        "display_name": "List", "currency": "CNY",
+        "entries": [{"product": names["products"], "unit_price": cny(9)}],
     })).name  # fmt: skip
     stock = await goods.ReceiveStock(
         product=names["products"], warehouse=names["warehouses"], quantity=number("10")
@@ -79,7 +81,8 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any) -> None:
     deals = at["opportunity"]
     names["pipelines"] = (await deals.ListPipelines()).pipelines[0].name
     names["opportunities"] = (await deals.CreateOpportunity(opportunity={
-        "title": "Deal", "customer": names["customers"], "amount": cny(100), "currency": "CNY"})).name  # fmt: skip
+        "title": "Deal", "customer": names["customers"], "amount": cny(100),
+        "currency": "CNY"})).name  # fmt: skip
     line = {"product": names["products"], "quantity": number("1"), "unit_price": cny(10)}
     names["quotes"] = (await papers.CreateQuote(quote={
         "customer": names["customers"], "currency": "CNY", "lines": [line]})).name  # fmt: skip
@@ -87,7 +90,8 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any) -> None:
         "title": "Contract", "customer": names["customers"], "currency": "CNY", "lines": [line]})  # fmt: skip
     names["contracts"] = contract.name
     order = await goods.CreateOrder(order={
-        "customer": names["customers"], "currency": "CNY", "lines": [line], "warehouse": names["warehouses"]})  # fmt: skip
+        "customer": names["customers"], "currency": "CNY", "lines": [line],
+        "warehouse": names["warehouses"]})  # fmt: skip
     names["orders"] = order.name
     await goods.ConfirmOrder(name=order.name)
     await flow()

@@ -14,7 +14,11 @@ BIN = Path(sys.executable).parent
 
 @pytest.mark.parametrize(
     "command",
-    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", "chassis", "gateway", "services", "stack"]],
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy", "chassis", "gateway", "services", "stack"],
+    ],
     ids=" ".join,
 )
 def test_the_tools_find_nothing(command: list[str]) -> None:

@@ -81,8 +81,8 @@ class HttpApi(Api):
             body = rest.pop(json_name(route.body), {})
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         answer = self.client.request(
-            route.verb, url, json=body, params=[pair for key, value in rest.items() for pair in query(key, value)],
-            headers=headers,
+            route.verb, url, json=body, headers=headers,
+            params=[pair for key, value in rest.items() for pair in query(key, value)],
         )  # fmt: skip
         said = answer.json()
         if answer.status_code != 200:

@@ -28,8 +28,10 @@ def hire(admin: Api, role: str, team: str) -> Any:
     return admin.as_(email, PASSWORD)
 
 
-@pytest.mark.req("CUS-26", "OPP-04", "OPP-06", "QUO-01", "QUO-02", "QUO-04", "CON-02", "CON-03", "CON-08", "CON-09",
-                 "ORD-03", "ORD-05", "ORD-07", "INV-01", "FIN-01", "FIN-02", "FIN-05", "ANA-01")  # fmt: skip
+@pytest.mark.req(
+    "CUS-26", "OPP-04", "OPP-06", "QUO-01", "QUO-02", "QUO-04", "CON-02", "CON-03", "CON-08", "CON-09",
+    "ORD-03", "ORD-05", "ORD-07", "INV-01", "FIN-01", "FIN-02", "FIN-05", "ANA-01",
+)  # fmt: skip
 @pytest.mark.parametrize("transport", ["http", "grpc"])
 def test_a_lead_becomes_cash(stack: Stack, transport: str) -> None:
     admin = stack.api(transport).as_(stack.email, stack.password)
@@ -63,7 +65,8 @@ def test_a_lead_becomes_cash(stack: Stack, transport: str) -> None:
     quote = rep.CreateQuote(quote={
         "opportunity": deal["name"], "customer": customer, "currency": "CNY",
         "lines": [{"product": lathe["name"], "description": "Precision lathe", "quantity": {"value": "2"},
-                   "unitPrice": cny(40_000), "discountPercent": {"value": "15"}, "taxPercent": {"value": "13"}}],
+                   "unitPrice": cny(40_000), "discountPercent": {"value": "15"},
+                   "taxPercent": {"value": "13"}}],
     })  # fmt: skip
     assert quote["totals"]["total"] == cny(76_840)  # 2 × 40,000 − 15 % + 13 %
     quote = rep.SubmitQuote(name=quote["name"])
@@ -111,7 +114,8 @@ def test_a_lead_becomes_cash(stack: Stack, transport: str) -> None:
     posted = finance.PostInvoice(name=invoice["name"])
     assert posted["state"] == "POSTED" and posted["number"]
     finance.CreatePayment(payment={"customer": customer, "amount": posted["totals"]["total"],
-                                   "method": "BANK_TRANSFER", "allocations": [{"invoice": invoice["name"]}]})  # fmt: skip
+                                   "method": "BANK_TRANSFER",
+                                   "allocations": [{"invoice": invoice["name"]}]})  # fmt: skip
     assert finance.GetInvoice(name=invoice["name"])["state"] == "PAID"
 
     # What follows by itself: the order is settled, the customer active, the contract done, the figures moved.
