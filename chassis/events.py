@@ -130,6 +130,7 @@ class Consumer:
         with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
             async with self.store.begin(calls[0]) as tx:
                 await _move(tx, source, part, run[0].epoch, at, run[-1].position)
+                tx.batch = run
                 for event, call in zip(run, calls, strict=True):
                     if tx.call.tenant != call.tenant:
                         await tx.flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -114,6 +114,7 @@ class Tx:
         self.emitted = 0
         self.sent = False
         self.organizations: set[str] = set()
+        self.batch: Sequence[Any] = ()  # the events applied in it: what a reaction may read ahead for
         self._seen: dict[tuple[str, str], Record] = {}
         self._unscoped: set[tuple[str, str]] = set()  # seen, but perhaps beyond the caller's scope
         self._answer: psycopg.AsyncCursor[Any] | None = None
