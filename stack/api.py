@@ -114,9 +114,9 @@ class Api:
         self._token = ""
 
     async def sign_in(self, email: str, password: str) -> Api:
-        """Become that person at once."""
+        """Become that person now, and know who that is."""
         self.become(email, password)
-        await self._renew("")
+        await self.get("/v1/me")
         return self
 
     def as_(self, email: str) -> Api:

@@ -69,7 +69,7 @@ def verify() -> int:
         verdicts = operations.verify_all(servers)
     rows = []
     for verdict in verdicts:
-        holds = "[red]BROKEN[/]" if verdict.broken else "[green]holds[/]"
+        holds = "[red]✗[/]" if verdict.broken else "[green]✓[/]"
         rows.append([holds, verdict.service, verdict.name, f"{verdict.counted:,}", verdict.sentence])
         rows += [["", "", "", "", f"[red]{escape(row)}[/]"] for row in verdict.broken]
     show_columns(["", "service", "law", "looked at", "what it says"], rows)

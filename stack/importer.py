@@ -127,8 +127,6 @@ class Import:
             known, asked = self.around.names.get(step.name, {}), self.around.asked.get(step.name, set())
             if step.unused and (idle := sorted(set(known) - asked)):
                 tally.notes[f"{step.unused}: {', '.join(idle)}"] = len(idle)
-        if self.around.taken:
-            made[-1].notes.update(self.around.taken)
         return made + self.children.tallies()
 
     async def _step(self, step: Step) -> Tally:
@@ -153,6 +151,8 @@ class Import:
             for _ in range(AT_ONCE):
                 await waiting.put(None)
         self.journal.flush()
+        tally.notes.update(self.around.taken)
+        self.around.taken.clear()
         self.progress(step.name, size, size)
         return tally
 

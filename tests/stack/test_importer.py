@@ -150,7 +150,7 @@ async def test_every_row_has_one_verdict_and_the_report_says_why(folder):
     assert found["orders"].reasons["product 'Z' is none of the products that were imported"] == 1
     assert found["orders"].reasons["has 1 values where the header names 3 columns"] == 1
     assert found["orders"].notes["without a product"] == 1
-    assert found["orders"].notes["size 'XL' is taken as 'extra large'"] == 1
+    assert found["products"].notes["size 'XL' is taken as 'extra large'"] == 1
     assert found["products"].notes["products nobody ordered: C"] == 1
     assert verdicts(found["with their rows"]) == (3, 0, 2, 1)
     order = other.records["orders/4"]
