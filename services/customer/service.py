@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from chassis.service import Service
 from services.customer import reactions
+from services.customer.laws import LAWS
 from services.customer.rpc.contact import ContactRpc
 from services.customer.rpc.customer import CustomerRpc
 from services.customer.rpc.lead import LeadRpc
 from services.customer.store import CustomerStore
 
-SERVICE = Service("customer", CustomerStore, rpcs=[CustomerRpc, ContactRpc, LeadRpc], reactions=reactions)
+SERVICE = Service(
+    "customer",
+    CustomerStore,
+    rpcs=[CustomerRpc, ContactRpc, LeadRpc],
+    reactions=reactions,
+    checks=LAWS,
+)
