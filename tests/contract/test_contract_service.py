@@ -11,7 +11,6 @@ from tests.platform import Running, refused
 STATE = contract_pb2.Contract
 
 
-@pytest.mark.req("CON-01")
 async def test_a_contract_is_drafted_from_the_accepted_quote(contract: Running) -> None:
     us = firm(contract)
     quote = await us.rep.CreateQuote(

@@ -144,7 +144,6 @@ async def test_an_expired_quote_is_not_sent_and_a_job_says_so(contract: Running)
     assert (await events(us.rep, quote.name))[-1] == "QuoteExpired"
 
 
-@pytest.mark.req("QUO-01")
 async def test_a_quote_takes_the_opportunitys_products(contract: Running, opportunity: Running) -> None:
     us = firm(contract)
     customer = await us.customer()
