@@ -82,7 +82,7 @@ async def test_a_key_ends_within_a_year(company: Company) -> None:
     for days in (-1, 400):
         end = datetime.now(UTC) + timedelta(days=days)
         facts = await refused(rep.CreateApiKey(api_key={**READ, "expire_time": end}), "FIELD_INVALID")
-        assert facts["field"] == "expire_time"
+        assert facts["field"] == "api_key.expire_time"
 
 
 async def test_keys_of_others_are_seen_by_the_administrator_alone(company: Company) -> None:
