@@ -148,9 +148,6 @@ class Bus:
         )
 
     async def close(self) -> None:
-        """Flush and leave."""
+        """Leave. What was not acknowledged is published again, what was not applied is fetched again."""
         if self.client is not None and not self.client.is_closed:
-            try:
-                await asyncio.wait_for(self.client.drain(), 3)
-            except (NatsError, TimeoutError, OSError):
-                await self.client.close()
+            await self.client.close()

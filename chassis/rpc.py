@@ -165,8 +165,9 @@ class Server:
                 except Exception as problem:
                     status = self._status(problem, metadata)
                 except asyncio.CancelledError:
-                    if context.cancelled() or context.done():
-                        raise
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():
+                        raise  # the caller gave up
                     # A handler that cancels itself would leave its caller waiting for ever.
                     status = self._status(RuntimeError("the handler was cancelled"), metadata)
             code = "OK" if status is None else code_pb2.Code.Name(status.code)

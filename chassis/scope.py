@@ -13,19 +13,23 @@ from chassis.kernel.record import Owned
 from chassis.kernel.refusals import Refused
 
 
-def condition(call: Call, owner: str = "owner", team: str = "team", people: str = "collaborators") -> Any:
-    """(` AND …`, parameters) that keeps what the call's scope reaches; *people* "" where there are none."""
+def reach(call: Call) -> list[str]:
+    """The teams whose records the call's scope reaches beside the caller's own."""
+    teams = {"team": (call.team,), "subtree": (call.team, *call.teams)}.get(call.scope, ())
+    return [name for name in dict.fromkeys(teams) if name]
+
+
+def condition(
+    call: Call, owner: str = "owner", team: str = "team", people: str = "collaborators"
+) -> tuple[str, list[Any]]:
+    """(` AND …`, parameters) that keeps what the call's scope reaches, by the columns of those names."""
     if call.scope == "all" or call.user.startswith("services/"):
         return "", []
-    arms = [f"{owner} = %s"]
-    params: list[Any] = [call.user]
-    if people:
-        arms.append(f"{people} @> %s::jsonb")
-        params.append(json.dumps([call.user]))
-    if call.scope in ("team", "subtree"):
-        teams = [call.team] if call.scope == "team" else list(call.teams)
+    arms = [f"{owner} = %s", f"{people} @> %s::jsonb"]
+    params: list[Any] = [call.user, json.dumps([call.user])]
+    if teams := reach(call):
         arms.append(f"{team} = ANY(%s)")
-        params.append([name for name in teams if name])
+        params.append(teams)
     return f" AND ({' OR '.join(arms)})", params
 
 
@@ -33,11 +37,7 @@ def predicate(call: Call, owner: Any, team: Any) -> sa.ColumnElement[bool]:
     """The same condition for the columns of a read model: what a report may count for this caller."""
     if call.scope == "all" or call.user.startswith("services/"):
         return sa.true()
-    mine: sa.ColumnElement[bool] = owner == call.user
-    if call.scope == "own":
-        return mine
-    teams = [call.team] if call.scope == "team" else list(call.teams)
-    return sa.or_(mine, team.in_([name for name in teams if name]))
+    return sa.or_(owner == call.user, team.in_(reach(call)))
 
 
 def admit(record: Owned, call: Call) -> Owned:
@@ -56,7 +56,6 @@ def admit(record: Owned, call: Call) -> Owned:
         if record.team and record.team not in (call.team, *call.teams):
             raise Refused("PERMISSION_DENIED", permission=call.permission)
         return replace(record, owner=call.user, team=record.team or call.team)
-    teams = {"own": (), "team": (call.team,), "subtree": call.teams}[call.scope]
-    if record.team not in [name for name in teams if name]:
+    if record.team not in reach(call):
         raise Refused("PERMISSION_DENIED", permission=call.permission)
     return record

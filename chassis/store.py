@@ -229,7 +229,7 @@ class Tx:
         self, collection: Collection[R], text: str, params: list[Any], *, tail: str = "",
         lock: bool = False, scoped: bool = True, reach: str = "",
     ) -> list[R]:  # fmt: skip
-        scope_text, scope_params = ("", [])
+        scope_text, scope_params = "", list[Any]()
         if collection.owned and scoped:
             call = replace(self.call, scope=reach) if reach else self.call
             scope_text, scope_params = scope.condition(call)

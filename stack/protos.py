@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import shutil
 import sys
 import tempfile
 from importlib import metadata
@@ -38,8 +37,9 @@ def compile_all(root: Path) -> bool:
         fresh.mkdir()
         _protoc(root, fresh)
         (fresh / STAMP).write_text(wanted)
+        # A process that starts meanwhile should find one or the other, not nothing.
         if gen.exists():
-            shutil.rmtree(gen)
+            gen.rename(Path(scratch) / "before")
         fresh.rename(gen)
     return True
 
