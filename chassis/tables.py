@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 
 from chassis.columns import Field, defaults_of, field_of, hints_of
 from chassis.kernel.record import Owned, Record
 
+_POSTGRES = PsycopgDialect()  # type: ignore[no-untyped-call]
 R = TypeVar("R", bound=Record)
 
 
@@ -147,6 +149,7 @@ class Rows:
                 part.nullable = part.nullable and not part.primary_key
         info = {"append_only": self.append_only}
         self.table = sa.Table(self.name, metadata, tenant_column(), *self.parts, info=info)
+        self.types = {column.name: column.type.compile(_POSTGRES) for column in self.table.columns}
         for group in self.index:
             cells = [self.table.c[column] for column in group]
             sa.Index(f"{self.name}_by_{'_'.join(group)}", self.table.c.tenant_id, *cells)

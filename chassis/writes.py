@@ -26,13 +26,15 @@ class Writes:
 
     def __init__(self) -> None:
         self._arms: dict[Any, Arm] = {}
+        # (table, key, values) → the table, and its rows by their place
+        self._puts: dict[tuple[Any, ...], tuple[Rows, dict[tuple[Any, ...], list[Any]]]] = {}
         self._folds: dict[tuple[str, tuple[Any, ...]], tuple[Rows, str, dict[str, Any], dict[str, int]]] = {}
         self._inserted: set[tuple[str, str]] = set()
         self._expected: dict[tuple[str, str], int] = {}
         self._facts: list[list[Any]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._arms or self._folds or self._facts)
+        return bool(self._arms or self._puts or self._folds or self._facts)
 
     def insert(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
@@ -72,20 +74,13 @@ class Writes:
             sums[column] = sums.get(column, 0) + amount
 
     def put(self, rows: Rows, tenant: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        columns = [*key, *values]
-        slots = ", ".join(["%s"] * (len(columns) + 1))
-        changes = ", ".join(f"{quoted(column)} = EXCLUDED.{quoted(column)}" for column in values)
-        action = f"UPDATE SET {changes}" if values else "NOTHING"
-        statement = (
-            f"INSERT INTO {rows.name} (tenant_id, {_listed(columns)}) VALUES ({slots})"
-            f" ON CONFLICT (tenant_id, {_listed(rows.key)}) DO {action} RETURNING 1"
-        )
-        place = (rows.name, tenant, *(key[column] for column in rows.key))
         cells = [
             json.dumps(v) if isinstance(v, (dict, list)) else v for v in (*key.values(), *values.values())
         ]
-        self._arms.pop(place, None)
-        self._arms[place] = (statement, [tenant, *cells], "")
+        for others in self._puts.values():
+            others[1].pop((rows.name, tenant, *(key[column] for column in rows.key)), None)
+        _, kept = self._puts.setdefault((rows.name, tuple(key), tuple(values)), (rows, {}))
+        kept[rows.name, tenant, *(key[column] for column in rows.key)] = [tenant, *cells]
 
     def append(self, rows: Rows, tenant: str, values: Mapping[str, Any]) -> None:
         slots = ", ".join(["%s"] * (len(values) + 1))
@@ -101,18 +96,18 @@ class Writes:
             groups.setdefault((model.name, tuple(sums)), []).append((model, cells))
         for (name, added), members in groups.items():
             model = members[0][0]
-            columns = ["tenant_id", *model.key, *added]
-            # Rows are touched in the order of their keys, so that two folds never wait for each other.
-            members.sort(key=lambda member: [str(cell) for cell in member[1]])
-            for at in range(0, len(members), 100):
-                chunk = members[at : at + 100]
-                slots = ", ".join(["(" + ", ".join(["%s"] * len(columns)) + ")"] * len(chunk))
-                changes = ", ".join(f"{quoted(c)} = {name}.{quoted(c)} + EXCLUDED.{quoted(c)}" for c in added)
-                arms.append((
-                    f"INSERT INTO {name} ({_listed(columns)}) VALUES {slots}"
-                    f" ON CONFLICT (tenant_id, {_listed(model.key)}) DO UPDATE SET {changes} RETURNING 1",
-                    [cell for _, cells in chunk for cell in cells], "",
-                ))  # fmt: skip
+            changes = ", ".join(f"{quoted(c)} = {name}.{quoted(c)} + EXCLUDED.{quoted(c)}" for c in added)
+            cells = [row for _, row in members]
+            arms.append(_many(model, ["tenant_id", *model.key, *added], cells, f"UPDATE SET {changes}"))
+        return arms
+
+    def _put_arms(self) -> list[Arm]:
+        arms: list[Arm] = []
+        for (_, key, values), (rows, kept) in self._puts.items():
+            changes = ", ".join(f"{quoted(column)} = EXCLUDED.{quoted(column)}" for column in values)
+            action = f"UPDATE SET {changes}" if values else "NOTHING"
+            if kept:
+                arms.append(_many(rows, ["tenant_id", *key, *values], list(kept.values()), action))
         return arms
 
     def _fact_arms(self) -> list[Arm]:
@@ -127,9 +122,25 @@ class Writes:
 
     def take(self) -> list[tuple[str, list[Any]]]:
         """The statements to send, and forget them."""
-        arms = [*self._arms.values(), *self._fold_arms(), *self._fact_arms()]
-        self._arms, self._folds, self._expected, self._inserted, self._facts = {}, {}, {}, set(), []
+        arms = [*self._arms.values(), *self._put_arms(), *self._fold_arms(), *self._fact_arms()]
+        self._arms, self._puts, self._folds, self._facts = {}, {}, {}, []
+        self._expected, self._inserted = {}, set()
         return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
+
+
+def _many(rows: Rows, columns: Sequence[str], cells: list[list[Any]], action: str) -> Arm:
+    """Rows of one table as columns: the text stays short and the same, however many there are.
+
+    They are touched in the order of their keys, so that two transactions never wait for each other.
+    """
+    places = [columns.index(column) for column in ("tenant_id", *rows.key)]
+    cells.sort(key=lambda row: [str(row[place]) for place in places])
+    slots = ", ".join(f"%s::{rows.types[column]}[]" for column in columns)
+    return (
+        f"INSERT INTO {rows.name} ({_listed(columns)}) SELECT * FROM unnest({slots})"
+        f" ON CONFLICT (tenant_id, {_listed(rows.key)}) DO {action} RETURNING 1",
+        [list(column) for column in zip(*cells, strict=True)], "",
+    )  # fmt: skip
 
 
 def _listed(columns: Iterable[str]) -> str:
