@@ -22,7 +22,10 @@ def test_a_conversion_can_be_followed_into_the_opportunity_service(
     trace = secrets.token_hex(16)
     answer = admin.client.post(
         f"/v1/{lead['name']}:convert", json={},
-        headers={"Authorization": f"Bearer {admin.token}", "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"},
+        headers={
+            "Authorization": f"Bearer {admin.token}",
+            "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",
+        },
     )  # fmt: skip
     assert answer.status_code == 200
     eventually(lambda: admin.GetOpportunity(name=answer.json()["opportunity"]))
