@@ -65,6 +65,9 @@ def seed(*, empty: bool) -> int:
 
 def verify() -> int:
     """Print what every conservation law says; 1 when one is broken."""
+    wanted = layout.Servers.from_env()
+    if wanted.postgres and not (wanted.home / "postgres").exists():
+        raise NotPossible(f"There is no installation in {wanted.home}; `tradewind up` makes one.")
     with _servers() as servers:
         verdicts = operations.verify_all(servers)
     rows = []

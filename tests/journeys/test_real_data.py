@@ -69,7 +69,7 @@ def deals(api: Api, measure: str, *group: str, **filters: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-@pytest.mark.req("INT-10", "X-02", "ANA-19")
+@pytest.mark.req("INT-10")
 def test_the_hardware_seller(maven: Api) -> None:
     eventually(lambda: int(maven.GetWinRate().get("total", 0)) == 8800, seconds=120)
     rate = eventually(lambda: (r := maven.GetWinRate()).get("won") == "4238" and r, seconds=120)

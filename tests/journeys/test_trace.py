@@ -10,7 +10,6 @@ from tests.journeys.api import HttpApi, eventually
 from tests.journeys.conftest import Collector, Stack
 
 
-@pytest.mark.req("X-76")
 def test_a_conversion_can_be_followed_into_the_opportunity_service(
     stack: Stack, collector: Collector
 ) -> None:
@@ -43,7 +42,7 @@ def test_a_conversion_can_be_followed_into_the_opportunity_service(
     eventually(complete)
 
 
-@pytest.mark.req("X-76", "OPS-13")
+@pytest.mark.req("OPS-13")
 def test_the_platform_says_how_it_is(stack: Stack) -> None:
     admin = stack.api("http")
     assert isinstance(admin, HttpApi)
