@@ -117,6 +117,7 @@ class Tx:
         self.batch: Sequence[Any] = ()  # the events applied in it: what a reaction may read ahead for
         self._seen: dict[tuple[str, str], Record] = {}
         self._unscoped: set[tuple[str, str]] = set()  # seen, but perhaps beyond the caller's scope
+        self._purged: set[tuple[str, str]] = set()
         self._answer: psycopg.AsyncCursor[Any] | None = None
         self._nth: dict[tuple[str, int], int] = {}
 
@@ -135,6 +136,8 @@ class Tx:
 
     async def enter(self, call: Call) -> None:
         """Go on as this call, in its organization."""
+        if call.tenant != self.call.tenant:  # the same id may stand in both
+            self._seen, self._unscoped, self._purged = {}, set(), set()
         self.call = call
         limit = max(1, int(call.remaining() * 1000))
         await self.connection.execute(
@@ -186,6 +189,8 @@ class Tx:
         if prefix + "/" != collection.prefix or not key:
             raise Refused("NOT_FOUND", name=name or collection.prefix)
         place = (collection.name, key)
+        if place in self._purged:
+            raise Refused("NOT_FOUND", name=name)
         found = None if lock or permission or place in self._unscoped else self._seen.get(place)
         if found is None:
             scope_of = self.call.can(permission) if permission else ""
@@ -245,7 +250,7 @@ class Tx:
             # What this transaction has already changed wins over what the table said.
             place = (collection.name, record.id)
             known = self._seen.get(place)
-            if scoped:
+            if scoped and not reach:
                 self._unscoped.discard(place)
             elif known is None:
                 self._unscoped.add(place)
@@ -311,6 +316,7 @@ class Tx:
             creator=record.creator or call.user, updater=call.user,
         )  # fmt: skip
         self.writes.insert(collection, call.tenant, made)
+        self._purged.discard((collection.name, made.id))
         self._seen[collection.name, made.id] = made
         return made
 
@@ -333,6 +339,7 @@ class Tx:
         collection = self._collection(type(record))
         self.writes.delete(collection, self.call.tenant, record)
         self._seen.pop((collection.name, record.id), None)
+        self._purged.add((collection.name, record.id))
 
     def emit(self, event: Message, *, record: str = "", version: int = 0, cause: str = "") -> None:
         """Publish a fact with this change. Record and version are those of the event's first field."""

@@ -26,7 +26,7 @@ class Writes:
 
     def __init__(self) -> None:
         self._arms: dict[Any, Arm] = {}
-        # (table, key, values) → the table, and its rows by their place
+        # (table, columns) → the table, and its rows by their place
         self._puts: dict[tuple[Any, ...], tuple[Rows, dict[tuple[Any, ...], list[Any]]]] = {}
         self._folds: dict[tuple[str, tuple[Any, ...]], tuple[Rows, str, dict[str, Any], dict[str, int]]] = {}
         self._inserted: set[tuple[str, str]] = set()
@@ -38,6 +38,8 @@ class Writes:
 
     def insert(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
+        if key in self._arms and key not in self._inserted:  # the row that was there goes first
+            self._arms[object()] = self._arms.pop(key)
         self._inserted.add(key)
         self._arms[key] = (collection.insert, [tenant, *collection.row(record)], "")
 
@@ -55,7 +57,12 @@ class Writes:
 
     def delete(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
-        params = [tenant, record.id, record.version]
+        if key in self._inserted and key in self._arms:  # it was never there
+            del self._arms[key]
+            self._inserted.discard(key)
+            return
+        expected = self._expected.get(key, record.version) if key in self._arms else record.version
+        params = [tenant, record.id, expected]
         self._arms[key] = (collection.delete, params, f"ETAG_MISMATCH {collection.prefix}{record.id}")
 
     def raw(self, statement: str, params: list[Any], otherwise: str = "") -> None:
@@ -74,17 +81,17 @@ class Writes:
             sums[column] = sums.get(column, 0) + amount
 
     def put(self, rows: Rows, tenant: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        cells = [
-            json.dumps(v) if isinstance(v, (dict, list)) else v for v in (*key.values(), *values.values())
-        ]
-        for others in self._puts.values():
-            others[1].pop((rows.name, tenant, *(key[column] for column in rows.key)), None)
-        _, kept = self._puts.setdefault((rows.name, tuple(key), tuple(values)), (rows, {}))
-        kept[rows.name, tenant, *(key[column] for column in rows.key)] = [tenant, *cells]
+        place = (rows.name, tenant, *(key[column] for column in rows.key))
+        said = {column: _cell(value) for column, value in values.items()}
+        for (_, columns), (_, others) in self._puts.items():
+            if earlier := others.pop(place, None):  # what it said of other columns stands
+                said = dict(zip(columns, earlier[1 + len(rows.key) :], strict=True)) | said
+        _, kept = self._puts.setdefault((rows.name, tuple(said)), (rows, {}))
+        kept[place] = [tenant, *(_cell(key[column]) for column in rows.key), *said.values()]
 
     def append(self, rows: Rows, tenant: str, values: Mapping[str, Any]) -> None:
         slots = ", ".join(["%s"] * (len(values) + 1))
-        cells = [json.dumps(v) if isinstance(v, (dict, list)) else v for v in values.values()]
+        cells = [_cell(value) for value in values.values()]
         statement = f"INSERT INTO {rows.name} (tenant_id, {_listed(values)}) VALUES ({slots}) RETURNING 1"
         self.raw(statement, [tenant, *cells])
 
@@ -103,11 +110,11 @@ class Writes:
 
     def _put_arms(self) -> list[Arm]:
         arms: list[Arm] = []
-        for (_, key, values), (rows, kept) in self._puts.items():
+        for (_, values), (rows, kept) in self._puts.items():
             changes = ", ".join(f"{quoted(column)} = EXCLUDED.{quoted(column)}" for column in values)
             action = f"UPDATE SET {changes}" if values else "NOTHING"
             if kept:
-                arms.append(_many(rows, ["tenant_id", *key, *values], list(kept.values()), action))
+                arms.append(_many(rows, ["tenant_id", *rows.key, *values], list(kept.values()), action))
         return arms
 
     def _fact_arms(self) -> list[Arm]:
@@ -141,6 +148,10 @@ def _many(rows: Rows, columns: Sequence[str], cells: list[list[Any]], action: st
         f" ON CONFLICT (tenant_id, {_listed(rows.key)}) DO {action} RETURNING 1",
         [list(column) for column in zip(*cells, strict=True)], "",
     )  # fmt: skip
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
 def _listed(columns: Iterable[str]) -> str:
