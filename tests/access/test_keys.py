@@ -14,7 +14,6 @@ from tests.platform import refused
 READ = {"display_name": "reader", "permissions": ["orders.read", "users.*"]}
 
 
-@pytest.mark.req("X-07")
 async def test_a_key_acts_for_its_owner_within_its_share(company: Company) -> None:
     rep, key_request = await company.person("sales_rep"), new_id()
     key = await rep.CreateApiKey(api_key=READ, request_id=key_request)
@@ -29,7 +28,6 @@ async def test_a_key_acts_for_its_owner_within_its_share(company: Company) -> No
     assert (await company.call("ListUsers", key.key)).users
 
 
-@pytest.mark.req("X-07")
 async def test_a_service_account_acts_by_its_key_alone(company: Company) -> None:
     boss = await company.administrator()
     bot = await boss.CreateUser(

@@ -159,7 +159,6 @@ async def test_sessions_are_seen_and_ended_by_their_owner_alone(company: Company
     assert rep.sign_in.session.name in {s.name for s in (await boss.ListSessions(page_size=200)).sessions}
 
 
-@pytest.mark.req("SEC-09")
 async def test_who_is_disabled_is_out_everywhere_at_once(company: Company) -> None:
     rep, boss = await company.person("sales_rep"), await company.administrator()
     key = await rep.CreateApiKey(api_key={"display_name": "mine", "permissions": ["orders.read"]})

@@ -140,7 +140,6 @@ async def test_the_hardware_sellers_rates_are_the_published_ones(seller):
     assert (rate.of_closed_percent.value, rate.of_all_percent.value) == ("63.15", "48.16")
 
 
-@pytest.mark.req("ANA-13")
 async def test_the_hardware_sellers_revenue_is_the_published_one(seller):
     assert await won(seller) == {"": (4238, "10005534")}
     assert await won(seller, measure=Deals.AVERAGE) == {"": (4238, "2360.91")}
@@ -202,7 +201,6 @@ async def test_the_importers_revenue_is_equal_to_the_last_digit(importer):
     assert len(parts) == 77
 
 
-@pytest.mark.req("ANA-18")
 async def test_the_importers_orders_and_stock_stand_as_counted(importer):
     orders = await importer.GetOrderFigures(report_date=day("1998-05-07"))
     assert (orders.unshipped, orders.late) == (21, 37)

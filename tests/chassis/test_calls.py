@@ -111,7 +111,6 @@ async def test_a_page_token_belongs_to_its_list_and_its_reader(customer: Running
                   "PAGE_TOKEN_INVALID")  # fmt: skip
 
 
-@pytest.mark.req("CUS-15")
 async def test_filters_find_and_refuse_in_words(customer: Running) -> None:
     boss = customer.as_(permissions=ALL)
     for name, tags in (("Alpha Steel", ["vip"]), ("Beta Steel", []), ("Gamma Wood", ["vip", "new"])):

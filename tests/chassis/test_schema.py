@@ -17,7 +17,7 @@ async def test_the_migrated_schema_is_what_the_records_say(platform: Platform, n
     assert migrate.difference(service.store.metadata, service.owner_url) == []
 
 
-@pytest.mark.req("X-10")
+@pytest.mark.req("X-25")
 @pytest.mark.parametrize("name", SERVICES)
 async def test_every_table_with_an_organization_is_under_row_level_security(
     platform: Platform, name: str

@@ -43,7 +43,6 @@ def test_a_contract_of_nothing_is_not_submitted() -> None:
         replace(CONTRACT, lines=(), amount=None).submit(by=ANN)
 
 
-@pytest.mark.req("CON-03")
 def test_signing_keeps_who_when_and_the_files_fingerprint() -> None:
     signed = sign(approve(CONTRACT.submit(by=ANN)))
     assert (signed.state, signed.signers, signed.sign_time, signed.file_hash) == (
@@ -140,7 +139,6 @@ def test_percent_complete_weighs_obligations_shipments_and_payments() -> None:
 
 
 @given(total=st.integers(1, 10**12), cuts=st.lists(st.integers(1, 10**6), min_size=1, max_size=9))
-@pytest.mark.req("CON-04")
 def test_a_payment_plan_sums_to_the_contract(total: int, cuts: list[int]) -> None:
     shares = [cut * 1_000_000 // (2 * sum(cuts)) + 1 for cut in cuts]
     shares.append(1_000_000 - sum(shares))
@@ -177,7 +175,6 @@ def verb(name: str, contract: Contract) -> Contract:
     "name",
     ["submit", "approve", "reject", "sign", "start", "interrupt", "resume", "complete", "close", "terminate"],
 )
-@pytest.mark.req("CON-06")
 def test_every_verb_in_every_state(name: str, state: State) -> None:
     steps = CONTRACT.submit(by=ANN).approvals
     contract = replace(CONTRACT, state=state, approvals=steps, requester=ANN, obligations=())

@@ -37,6 +37,7 @@ async def test_a_contract_is_drafted_from_the_accepted_quote(contract: Running) 
     await lawful(contract)
 
 
+@pytest.mark.req("CON-04")
 @pytest.mark.req("CON-06")
 @pytest.mark.req("CON-11")
 async def test_the_whole_life_is_recorded(contract: Running) -> None:
@@ -136,6 +137,7 @@ async def test_the_plan_is_made_after_signing(contract: Running) -> None:
     ]
     planned = await us.rep.UpdateContract(contract={"name": made.name, "obligations": plan})
     assert [(each.key, each.weight) for each in planned.obligations] == [("1", 1), ("2", 3)]
+    assert (planned.obligations[0].who, planned.obligations[0].due_date) == (us.rep.user, day(2020, 1, 1))
     await us.rep.FulfilContract(name=made.name, obligation="1")
     del planned.obligations[0]
     left = {"name": made.name, "obligations": planned.obligations}

@@ -28,7 +28,6 @@ async def pay(us: Firm, customer: str, text: str, *invoices: tuple[str, str]) ->
     )
 
 
-@pytest.mark.req("FIN-01")
 async def test_posting_takes_the_number_books_it_and_sets_the_terms(contract: Running) -> None:
     us = firm(contract)
     customer = await us.customer(terms=14)
@@ -238,6 +237,7 @@ async def test_only_a_contract_in_force_is_invoiced(contract: Running) -> None:
     await refused(us.finance.CreateInvoice(invoice={"contract": "contracts/none"}), "REFERENCE_UNKNOWN")
 
 
+@pytest.mark.req("CON-11")
 @pytest.mark.parametrize(
     "verb",
     [

@@ -34,7 +34,6 @@ def discounted(line_discount: str, document_discount: str = "0") -> Quote:
         ("20", "10", ["sales_manager", "executive"]),
     ],
 )
-@pytest.mark.req("QUO-02")
 def test_the_deepest_discount_says_who_is_asked(
     line_discount: str, document_discount: str, asked: list[str]
 ) -> None:
@@ -43,7 +42,6 @@ def test_the_deepest_discount_says_who_is_asked(
     assert quote.state == (State.IN_REVIEW if asked else State.APPROVED)
 
 
-@pytest.mark.req("QUO-02")
 def test_a_quote_is_approved_by_all_who_are_asked_and_never_by_its_requester() -> None:
     quote = discounted("30").submit(by=ANN)
     with pytest.raises(Refused, match="SELF_APPROVAL"):

@@ -37,7 +37,6 @@ async def test_a_quote_goes_from_draft_to_accepted(contract: Running) -> None:
     await lawful(contract)
 
 
-@pytest.mark.req("QUO-02")
 async def test_a_discount_is_allowed_by_manager_and_executive_before_the_customer_gets_it(
     contract: Running,
 ) -> None:

@@ -122,7 +122,7 @@ async def one_of(platform: Platform, method: Method, world: dict[str, str], boss
     return world.get(collection, "")
 
 
-@pytest.mark.req("SEC-02", "X-10")
+@pytest.mark.req("X-25")
 @pytest.mark.parametrize("name", [name for name in GUARDED if names_a_record(METHODS[name])])
 async def test_another_organizations_record_answers_as_one_that_is_not_there(
     platform: Platform, world: dict[str, str], name: str

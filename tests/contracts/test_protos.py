@@ -39,7 +39,6 @@ def test_the_contract_is_formatted() -> None:
     assert buf("format", "proto", "--diff", "--exit-code") == ""
 
 
-@pytest.mark.req("INT-12")
 @pytest.mark.parametrize("release", RELEASED, ids=lambda path: path.name.partition(".binpb")[0])
 def test_nothing_a_client_relies_on_was_broken(release: Path) -> None:
     assert buf("breaking", IMAGE, "--against", release, "--config", "buf.yaml") == ""

@@ -123,7 +123,6 @@ async def test_needs_and_history_are_kept_with_their_dates(customer: Running) ->
     assert facts["field"] == "customer.history[0].date"
 
 
-@pytest.mark.req("CUS-15")
 @pytest.mark.parametrize(
     ("filter", "found"),
     [
@@ -146,7 +145,6 @@ async def test_needs_and_history_are_kept_with_their_dates(customer: Running) ->
 )  # fmt: skip
 @pytest.mark.req("CUS-04")
 @pytest.mark.req("CUS-05")
-@pytest.mark.req("CUS-11")
 async def test_customers_are_found_by_what_is_known_of_them(
     customer: Running, filter: str, found: str
 ) -> None:

@@ -87,7 +87,6 @@ def test_a_held_order_goes_on_where_it_was() -> None:
     assert half.hold(reason="address").resume() == half
 
 
-@pytest.mark.req("ORD-10")
 @pytest.mark.parametrize(("shipped", "late"), [(date(2026, 5, 10), False), (date(2026, 5, 11), True)])
 def test_an_order_is_late_when_the_last_of_it_left_after_its_day(shipped: date, late: bool) -> None:
     order = replace(CONFIRMED, required_date=date(2026, 5, 10))

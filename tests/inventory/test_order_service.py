@@ -16,7 +16,6 @@ from tests.inventory.test_stock import laws_hold
 from tests.platform import Running, refused, settle
 
 
-@pytest.mark.req("ORD-01")
 async def test_an_order_needs_only_products_and_quantities(shop: Shop) -> None:
     pump = await shop.product(price="99.95", tax_percent=decimal(13), category="Pumps")
     order = await shop.order((pump, 3))
@@ -58,6 +57,7 @@ async def test_a_line_of_nothing_known_is_refused_by_name(shop: Shop) -> None:
     ] == "order.lines[0].unit_price"
 
 
+@pytest.mark.req("INV-02")
 async def test_confirming_reserves_every_line_or_nothing(shop: Shop, inventory: Running) -> None:
     plenty, scarce = await shop.product(stock=10), await shop.product(stock=1)
     order = await shop.order((plenty, 4), (scarce, 2))

@@ -28,6 +28,7 @@ SUMMER = PriceList(id="2", display_name="Summer", currency="CNY", entries=(entry
 OWN = PriceList(id="3", display_name="Own", currency="CNY", customer="customers/c", entries=(entry(5, 88),))
 
 
+@pytest.mark.req("X-22")
 @pytest.mark.parametrize(
     ("customer", "amount", "on", "price", "said_by"),
     [
@@ -74,6 +75,7 @@ def test_a_list_that_contradicts_itself_is_refused(change: dict, field: str) -> 
     assert no.value.facts["field"] == field
 
 
+@pytest.mark.req("X-22")
 async def test_an_order_takes_the_price_that_the_lists_resolve(shop: Shop) -> None:
     pump = await shop.product(price="100")
     customer = "customers/loyal"

@@ -78,7 +78,6 @@ def test_services_are_shipped_without_stock() -> None:
 
 
 @pytest.mark.req("ORD-07")
-@pytest.mark.req("ORD-05")
 async def test_an_order_goes_from_the_shelf_to_the_customer(shop: Shop, inventory: Running) -> None:
     pump = await shop.product(stock=10)
     order = await shop.confirmed((pump, 6))

@@ -325,7 +325,6 @@ def test_no_deal_closes_without_its_summary(close):
     )
 
 
-@pytest.mark.req("OPP-19")
 def test_a_loss_names_who_won():
     no = refused(DEAL.lose, replace(SUMMARY, winning_competitor=""), on=TODAY, at=NOON)
     assert no.facts["field"] == "winning_competitor"

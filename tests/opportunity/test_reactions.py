@@ -63,7 +63,6 @@ def conversion(caller: Caller, **more) -> customer_events.LeadConverted:
     return customer_events.LeadConverted(lead=lead, **(told | more))
 
 
-@pytest.mark.req("OPP-01")
 async def test_a_converted_lead_becomes_a_deal_exactly_once(opportunity: Running):
     chief = boss(opportunity)
     event = conversion(chief)
