@@ -8,6 +8,7 @@ saga, so that a step repeated after a crash is the same request. A transient fai
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from google.rpc import code_pb2
 
 from chassis.call import Call, derived_id
@@ -28,7 +30,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE = timedelta(hours=24)
-_TRANSIENT = {code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.ABORTED, code_pb2.RESOURCE_EXHAUSTED}
+# No answer to the question: neither a yes nor a no. A defect elsewhere is none either.
+_TRANSIENT = {
+    code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.ABORTED, code_pb2.RESOURCE_EXHAUSTED,
+    code_pb2.INTERNAL, code_pb2.UNKNOWN, code_pb2.CANCELLED,
+}  # fmt: skip
+_MOVED = "CONFLICT saga"
 Local = Callable[[Tx, dict[str, Any]], Awaitable[None]]
 Remote = Callable[[Call, dict[str, Any]], Awaitable[None]]
 
@@ -38,7 +45,8 @@ class Step:
     """One step: `do`/`undo` in a transaction here, or `ask`/`unask` at another service.
 
     Each gets the saga's data and may add to it. Remote steps find their derived request id in
-    `call.request_id`. A step without an undo needs none.
+    `call.request_id`. A step without an undo needs none. A refused step has done nothing: it is not undone
+    itself, which is why it is one or the other.
     """
 
     name: str
@@ -46,6 +54,10 @@ class Step:
     undo: Local | None = None
     ask: Remote | None = None
     unask: Remote | None = None
+
+    def __post_init__(self) -> None:
+        if (self.do or self.undo) and (self.ask or self.unask):
+            raise TypeError(f"the step {self.name!r} happens here or elsewhere, not both")
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,15 @@ class Sagas:
                 progress = await self._load(tenant, saga_id)
                 if progress is None or progress.state not in ("RUNNING", "COMPENSATING"):
                     return progress.state if progress else "GONE"
-                if not await self._one(tenant, progress):
-                    return progress.state
+                try:
+                    goes_on = await self._one(tenant, progress)
+                except psycopg.Error as problem:
+                    if not _moved(problem):
+                        raise
+                    goes_on = False  # another process has taken this step: it goes on there
+                if not goes_on:
+                    progress = await self._load(tenant, saga_id)
+                    return progress.state if progress else "GONE"
         finally:
             self._running.discard(saga_id)
 
@@ -145,50 +164,55 @@ class Sagas:
 
     async def _one(self, tenant: str, at: Progress) -> bool:
         """One step forward or back; False when it has to wait."""
-        kind = self.kinds[at.type]
         back = at.state == "COMPENSATING"
-        if back and at.step < 0:
-            return await self._end(tenant, at, kind)
-        step = kind.steps[at.step]
-        call = self._call(tenant, at, f"{'un' if back else ''}{step.name}")
-        remote = step.unask if back else step.ask
         try:
-            if remote is not None:
-                await remote(call, at.data)
-            call.request_id = ""
-            async with self.store.begin(call) as tx:
-                local = step.undo if back else step.do
-                if local is not None:
-                    await local(tx, at.data)
-                last = not back and at.step + 1 == len(kind.steps)
-                self._save(tx, at, step=at.step + (-1 if back else 1), state="DONE" if last else at.state,
-                           said=f"{'undid' if back else 'did'} {step.name}")  # fmt: skip
-            return not last
+            kind = self.kinds[at.type]
+            if back and at.step < 0:
+                return await self._end(tenant, at, kind)
+            return await self._carry_out(tenant, at, kind, back)
         except Refused as refused:
-            code = self.reasons.status(refused).code
-            if code in _TRANSIENT:
-                return await self._wait(tenant, at, str(refused))
-            if back:
+            if back or self.reasons.status(refused).code in _TRANSIENT:
                 return await self._wait(tenant, at, str(refused))
             return await self._turn(tenant, at, refused)
         except Exception as problem:
-            log.warning("saga %s step %s: %s", at.id, step.name, problem, exc_info=problem)
+            if _moved(problem):
+                raise
+            log.warning("saga %s step %d: %s", at.id, at.step, problem, exc_info=problem)
             return await self._wait(tenant, at, f"{type(problem).__name__}: {problem}")
+
+    async def _carry_out(self, tenant: str, at: Progress, kind: Saga, back: bool) -> bool:
+        step = kind.steps[at.step]
+        call = self._call(tenant, at, f"{'un' if back else ''}{step.name}")
+        data = copy.deepcopy(at.data)  # what a step notes down counts once it is done
+        remote, local = (step.unask, step.undo) if back else (step.ask, step.do)
+        if remote is not None:
+            await remote(call, data)
+        call.request_id = ""
+        last = not back and at.step + 1 == len(kind.steps)
+        async with self.store.begin(call) as tx:
+            if local is not None:
+                await local(tx, data)
+            self._save(tx, at, data, step=at.step + (-1 if back else 1), state="DONE" if last else at.state,
+                       said=f"{'undid' if back else 'did'} {step.name}")  # fmt: skip
+        return not last
 
     async def _turn(self, tenant: str, at: Progress, refused: Refused) -> bool:
         """From here on backwards: undo what was done, the last step first."""
-        at.data["_refused"] = {"reason": refused.reason, "facts": refused.facts}
+        data = at.data | {"_refused": {"reason": refused.reason, "facts": refused.facts}}
         async with self.store.begin(self._plain(tenant, at)) as tx:
-            self._save(tx, at, step=at.step - 1, state="COMPENSATING", said=f"refused: {refused.reason}")
+            self._save(
+                tx, at, data, step=at.step - 1, state="COMPENSATING", said=f"refused: {refused.reason}"
+            )
         return True
 
     async def _end(self, tenant: str, at: Progress, kind: Saga) -> bool:
-        said = at.data.get("_refused", {})
+        data = copy.deepcopy(at.data)
+        said = data.get("_refused", {})
         refused = Refused(said.get("reason", "CONFLICT"), **said.get("facts", {}))
         async with self.store.begin(self._plain(tenant, at)) as tx:
             if kind.undone is not None:
-                await kind.undone(tx, at.data, refused)
-            self._save(tx, at, step=-1, state="COMPENSATED", said="everything is undone")
+                await kind.undone(tx, data, refused)
+            self._save(tx, at, data, step=-1, state="COMPENSATED", said="everything is undone")
         return False
 
     async def _wait(self, tenant: str, at: Progress, problem: str) -> bool:
@@ -199,7 +223,7 @@ class Sagas:
             state = "STUCK" if rows and rows[0]["late"] else at.state
             if state == "STUCK":
                 log.error("saga %s of %s is stuck: %s", at.id, at.record, problem)
-            self._save(tx, at, step=at.step, state=state, said=problem, wait=seconds)
+            self._save(tx, at, at.data, step=at.step, state=state, said=problem, wait=seconds)
         return False
 
     def _plain(self, tenant: str, at: Progress) -> Call:
@@ -208,14 +232,22 @@ class Sagas:
         return call
 
     @staticmethod
-    def _save(tx: Tx, at: Progress, *, step: int, state: str, said: str, wait: float = 0.0) -> None:
+    def _save(
+        tx: Tx, at: Progress, data: dict[str, Any], *, step: int, state: str, said: str, wait: float = 0.0
+    ) -> None:
         """Compare-and-set on the saga's version: of two processes at the same step, one rolls back."""
-        at.history.append({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "said": said[:500]})
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        history = [*at.history, {"time": now, "said": said[:500]}]
         attempts = at.attempts + 1 if wait else 0
         tx.writes.raw(
             "UPDATE sagas SET version = version + 1, step = %s, state = %s, attempts = %s, data = %s,"
             " history = %s, next_at = clock_timestamp() + make_interval(secs => %s)"
             " WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1",
-            [step, state, attempts, json.dumps(at.data), json.dumps(at.history[-100:]), float(wait),
-             tx.call.tenant, at.id, at.version], "CONFLICT",
+            [step, state, attempts, json.dumps(data), json.dumps(history[-100:]), float(wait),
+             tx.call.tenant, at.id, at.version], _MOVED,
         )  # fmt: skip
+
+
+def _moved(problem: BaseException) -> bool:
+    """Whether the compare-and-set of `_save` found the saga further on than it was read."""
+    return isinstance(problem, psycopg.Error) and problem.diag.message_primary == _MOVED

@@ -76,6 +76,8 @@ async def listener(platform: Platform) -> AsyncIterator[tuple[Consumer, Heard]]:
     yield consumer, heard
     async with service.store.database.connection() as connection:
         await connection.execute("DELETE FROM event_cursor WHERE source = 'customer'")
+    with psycopg.connect(service.owner_url) as db:
+        db.execute("DROP TABLE told")
 
 
 async def test_twice_late_or_with_a_hole_counts_once_and_in_order(listener: tuple[Consumer, Heard]) -> None:
