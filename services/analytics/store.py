@@ -136,7 +136,7 @@ class AnalyticsStore(Store):
             "month": sa.Date(), "owner": sa.Text(), "team": sa.Text(),
             "customer": sa.Text(), "currency": sa.Text(),
         },
-        sums=("net", "gross", "quantity", "orders", "freight"),
+        sums=("net", "gross", "quantity", "orders", "freight", "late"),
     )  # fmt: skip
     sales_by_product = ReadModel(
         "sales_by_product",

@@ -49,6 +49,11 @@ class Order:
     sold: tuple[Sold, ...] = ()
 
     @property
+    def late(self) -> bool:
+        """Wholly on the way, but only after the day it was required."""
+        return bool(self.shipped_date and self.required_date and self.shipped_date > self.required_date)
+
+    @property
     def month(self) -> date:
         """The month of the order day; what is not known has a month of its own."""
         return month_of(self.order_date) if self.order_date else NO_MONTH
@@ -85,7 +90,9 @@ def cells(order: Order) -> Iterator[Cell]:
         "customer": order.customer, "currency": order.currency,
     }  # fmt: skip
     whole = {"net": order.net, "gross": order.gross, "quantity": order.quantity}
-    yield Cell("sales_by_customer", where, {**whole, "orders": 1, "freight": order.freight})
+    yield Cell(
+        "sales_by_customer", where, {**whole, "orders": 1, "freight": order.freight, "late": int(order.late)}
+    )
     for part in order.sold:
         sums = {"net": part.net, "gross": part.gross, "quantity": part.quantity, "orders": 1}
         yield Cell("sales_by_product", {**where, "product": part.product}, sums)

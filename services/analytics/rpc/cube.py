@@ -7,6 +7,7 @@ of cells, and whoever sees less than everything is answered from the facts of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -88,7 +89,9 @@ class Source:
     columns: frozenset[str]
     values: Mapping[str, str]
     places: Mapping[str, str]  # what {product}, {currency}, {day} and {month} stand for
-    cells: bool = False  # sums without collaborators: for those who see everything
+    cells: tuple[
+        str, ...
+    ] = ()  # its sums, where rows are cells: without collaborators, for who sees everything
     where: str = "true"
     fact: str = ""  # where rows are parts of facts: the fact's name, so that it counts once in each group
     whole: frozenset[str] = frozenset()  # values that belong to whole facts, not to their parts
@@ -167,34 +170,43 @@ def _rows(question: Question, source: Source, call: Call) -> tuple[str, list[Any
             text = text.replace("{" + name + "}", place)
         return text
 
-    columns = [f"{fill(DIMENSIONS[name].key)} AS k{at}" for at, name in enumerate(question.group_by)]
-    columns += [
-        f"{fill(DIMENSIONS[name].title) or chr(39) * 2} AS t{at}" for at, name in enumerate(question.group_by)
-    ]
+    asked = list(enumerate(question.group_by))
+    columns = [f"{fill(DIMENSIONS[name].key)} AS k{at}" for at, name in asked]
+    columns += [f"{fill(DIMENSIONS[name].title) or chr(39) * 2} AS t{at}" for at, name in asked]
     columns += [f"{fill('{currency}')} AS currency"] * question.by_currency
     columns += [f"{expression} AS {name}" for name, expression in source.values.items()]
     columns += [f"{source.fact} AS fact"] * bool(source.fact)
     wanted = {join for name in question.dimensions for join in DIMENSIONS[name].joins}
     joins = " ".join(fill(text) for name, text in JOINS.items() if name in wanted)
+    chosen = [(fill(DIMENSIONS[name].key), list(values)) for name, values in question.where.items() if values]
+    filters = "".join(f" AND {key} = ANY(%s)" for key, _ in chosen)
+    bounds, params = _bounds(question, source, call, fill("{day}"))
+    params += [values for _, values in chosen]
+    shown = ", ".join(columns)
+    if not source.cells:
+        limits, mine = scope.condition(call, "f.owner", "f.team", "f.collaborators")
+        text = f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}{limits}"
+        return text, params + mine
+    used = sorted(set(re.findall(r"\bf\.(\w+)", " ".join([shown, joins, filters]))) - set(source.cells))
+    if {"customer", "product"} <= set(used):  # hardly two cells alike: nothing to gain by summing them first
+        return f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}", params
+    # Cells are summed by the columns in use before anything is joined or put into words.
+    sums = [f"sum(f.{name})::bigint AS {name}" for name in source.cells]
+    kept = ", ".join(f"f.{name}" for name in used)
+    inner = f"SELECT {kept}, {', '.join(sums)} FROM {source.table} WHERE {bounds} GROUP BY {kept}"
+    return f"SELECT {shown} FROM ({inner}) AS f {joins} WHERE true{filters}", params
+
+
+def _bounds(question: Question, source: Source, call: Call, day: str) -> tuple[str, list[Any]]:
+    """Whose rows, and of which days."""
     parts: list[str] = ["f.tenant_id = %s", source.where]
     params: list[Any] = [call.tenant]
-    for name, values in question.where.items():
-        if values:
-            parts.append(f"{fill(DIMENSIONS[name].key)} = ANY(%s)")
-            params.append(list(values))
-    for column, (start, end) in (
-        (fill("{day}"), (question.start, question.end)),
-        ("f.open_date", question.opened),
-    ):
-        for sign, day in ((">=", start), ("<", end)):
-            if day is not None:
+    for column, (start, end) in ((day, (question.start, question.end)), ("f.open_date", question.opened)):
+        for sign, bound in ((">=", start), ("<", end)):
+            if bound is not None:
                 parts.append(f"{column} {sign} %s")
-                params.append(day)
-    limits, values = (
-        ("", []) if source.cells else scope.condition(call, "f.owner", "f.team", "f.collaborators")
-    )
-    text = f"SELECT {', '.join(columns)} FROM {source.table} {joins} WHERE {' AND '.join(parts)}{limits}"
-    return text, params + values
+                params.append(bound)
+    return " AND ".join(parts), params
 
 
 def _whole(rows: str, keys: Sequence[str], source: Source) -> str:

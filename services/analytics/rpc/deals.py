@@ -18,6 +18,7 @@ from services.analytics.rpc.days import day
 
 Request = deals_pb2.QueryDealsRequest
 _CELLS = {"state": "f.state", "deals": "f.deals", "amount": "f.amount", "days": "f.days", "timed": "f.timed"}
+_SUMS = ("deals", "amount", "days", "timed")
 _EACH = {
     "state": "f.state",
     "deals": "1",
@@ -31,10 +32,10 @@ _PARTS = "deals AS f CROSS JOIN LATERAL jsonb_to_recordset(f.shares) AS share (p
 
 # From the smallest to the one that can answer everything.
 SOURCES = (
-    Source("deals_by_month AS f", frozenset({"state"}), _CELLS, _MONTHS, cells=True, where="f.deals <> 0"),
+    Source("deals_by_month AS f", frozenset({"state"}), _CELLS, _MONTHS, cells=_SUMS, where="f.deals <> 0"),
     Source(
         "deals_by_product AS f", frozenset({"state", "product"}), _CELLS, {**_MONTHS, "product": "f.product"},
-        cells=True, where="f.deals <> 0", whole=_OWN,
+        cells=_SUMS, where="f.deals <> 0", whole=_OWN,
     ),
     Source(
         "deals AS f", frozenset({"state", "customer", "day"}),

@@ -26,21 +26,23 @@ _PARTS = (
     "orders AS f CROSS JOIN LATERAL jsonb_to_recordset(f.sold)"
     " AS part (product text, net bigint, gross bigint, quantity bigint)"
 )
+_LATE = "COALESCE(f.shipped_date > f.required_date, false)::int"
 _ORDERS = frozenset({"orders"})  # an order counts once in a group, however many of its lines are in it
 
 # From the smallest to the one that can answer everything.
 SOURCES = (
     Source(
-        "sales_by_customer AS f", frozenset({"customer"}), {**_SUMS, "freight": "f.freight"}, _MONTHS,
-        cells=True, where="f.orders <> 0",
+        "sales_by_customer AS f", frozenset({"customer"}),
+        {**_SUMS, "freight": "f.freight", "late": "f.late"}, _MONTHS,
+        cells=(*_SUMS, "freight", "late"), where="f.orders <> 0",
     ),
     Source(
         "sales_by_product AS f", frozenset({"customer", "product"}), _SUMS,
-        {**_MONTHS, "product": "f.product"}, cells=True, where="f.orders <> 0", whole=_ORDERS,
+        {**_MONTHS, "product": "f.product"}, cells=tuple(_SUMS), where="f.orders <> 0", whole=_ORDERS,
     ),
     Source(
         "orders AS f", frozenset({"customer", "day"}),
-        {**_SUMS, "orders": "1", "freight": "f.freight"}, _DAYS, where="f.counted",
+        {**_SUMS, "orders": "1", "freight": "f.freight", "late": _LATE}, _DAYS, where="f.counted",
     ),
     Source(
         _PARTS, frozenset({"customer", "day", "product"}),
@@ -57,7 +59,7 @@ MEASURES: dict[int, tuple[str, str]] = {
     Request.ORDERS: ("orders", "sum(orders)::bigint"),
     Request.FREIGHT: ("freight", "sum(freight)::bigint"),
 }
-_DEFAULT = [Request.NET, Request.GROSS, Request.DISCOUNT, Request.QUANTITY, Request.ORDERS]
+_DEFAULT = [Request.NET, Request.GROSS, Request.DISCOUNT, Request.QUANTITY]
 
 
 def question_of(request: Request) -> Question:
@@ -108,14 +110,15 @@ def _row(row: dict[str, Any], keys: int, asked: Sequence[int]) -> revenue_pb2.Re
 
 
 _YEARS = Question(
-    group_by=["YEAR"], values=("net", "orders", "freight"),
-    measures=dict(MEASURES[one] for one in (Request.NET, Request.ORDERS, Request.FREIGHT)),
+    group_by=["YEAR"], values=("net", "orders", "freight", "late"), limit=1000,
+    measures={
+        **dict(MEASURES[one] for one in (Request.NET, Request.ORDERS, Request.FREIGHT)),
+        "late": "sum(late)::bigint",
+    },
 )  # fmt: skip
-_STANDING = """SELECT
-  count(*) FILTER (WHERE f.state IN ('CONFIRMED', 'PARTLY_SHIPPED')) AS unshipped,
-  count(*) FILTER (WHERE f.shipped_date > f.required_date) AS late,
-  count(*) FILTER (WHERE f.state IN ('CONFIRMED', 'PARTLY_SHIPPED') AND f.required_date < %s) AS overdue
-FROM orders AS f WHERE f.tenant_id = %s AND f.counted"""
+_STANDING = """SELECT count(*) AS unshipped, count(*) FILTER (WHERE f.required_date < %s) AS overdue
+FROM orders AS f
+WHERE f.tenant_id = %s AND f.state IN ('CONFIRMED', 'PARTLY_SHIPPED') AND f.counted"""
 
 
 async def order_figures(tx: Tx, today: date) -> revenue_pb2.OrderFigures:
@@ -132,7 +135,7 @@ async def order_figures(tx: Tx, today: date) -> revenue_pb2.OrderFigures:
             )
             for row in years
         ],
-        **standing,
+        late=sum(row["late"] for row in years), **standing,
     )  # fmt: skip
 
 

@@ -198,6 +198,7 @@ def upgrade() -> None:
         sa.Column("quantity", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("orders", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("freight", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("late", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "month", "owner", "team", "customer", "currency"),
     )
     op.create_table(
