@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     bring.add_argument("--organization", metavar="NAME", help="import into a new organization of this name")
     bring.add_argument("--report", type=Path, help="write the verdict on every row to this CSV file")
     add("verify", "Check the conservation laws of every service; exit code 1 when one is broken.", _verify)
+    again = add("rebuild", "Have read models counted again from the first fact.", _rebuild)
+    again.add_argument("service", choices=layout.REBUILDABLE)
     check = add("check", "Check the source tree: layers, compiled protos, requirements.", _check)
     check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
     add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
@@ -98,6 +100,12 @@ def _verify(wanted: argparse.Namespace) -> int:
     from stack import commands
 
     return commands.verify()
+
+
+def _rebuild(wanted: argparse.Namespace) -> int:
+    from stack import commands
+
+    return commands.rebuild(wanted.service)
 
 
 def _check(wanted: argparse.Namespace) -> int:

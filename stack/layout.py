@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import psycopg
 
 from chassis.identity import make_keys
 from chassis.settings import Settings, SettingsInvalid
@@ -19,6 +22,7 @@ from stack.postgres import Postgres
 SERVICES = ("customer", "opportunity", "contract", "inventory", "analytics")
 GATEWAY = "gateway"
 PROCESSES = (*SERVICES, GATEWAY)
+REBUILDABLE = ("analytics",)  # all it keeps follows from other services' facts
 
 
 def database_of(process: str) -> str:
@@ -132,6 +136,19 @@ class Servers:
                 self.postgres.stop()
         else:
             yield
+
+    def is_current(self, process: str) -> bool:
+        """Whether its database has had the last of its migrations; read without loading any of them."""
+        folder = Path(str(importlib.util.find_spec(module_of(process)).origin)).parent  # type: ignore[union-attr]
+        newest = max(
+            (path.name[:4] for path in (folder / "migrations/versions").glob("[0-9]*.py")), default=""
+        )
+        try:
+            with psycopg.connect(self.urls(process)[0], connect_timeout=5) as db:
+                found = db.execute("SELECT version_num FROM alembic_version").fetchall()
+        except psycopg.Error:
+            return False
+        return found == [(newest,)]
 
     def urls(self, process: str) -> tuple[str, str]:
         """How the owner of a process' tables and the process itself reach its database."""

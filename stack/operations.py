@@ -7,6 +7,7 @@ import importlib
 
 from chassis import laws, migrate
 from chassis.database import Database
+from chassis.service import Runtime, Service
 from stack import layout
 
 
@@ -18,8 +19,13 @@ def migrate_all(servers: layout.Servers) -> str:
     return f"{applied} applied" if applied else "nothing to do"
 
 
+def _service(process: str) -> Service:
+    found: Service = importlib.import_module(f"{layout.module_of(process)}.service").SERVICE
+    return found
+
+
 async def _verdicts(servers: layout.Servers, process: str) -> list[laws.Verdict]:
-    service = importlib.import_module(f"{layout.module_of(process)}.service").SERVICE
+    service = _service(process)
     database = Database(servers.urls(process)[1], size=2)
     try:
         return await laws.verify(layout.database_of(process), service.store(database), service.checks)
@@ -35,3 +41,17 @@ def verify_all(servers: layout.Servers) -> list[laws.Verdict]:
         return [verdict for verdicts in found for verdict in verdicts]
 
     return asyncio.run(ask())
+
+
+def rebuild(servers: layout.Servers, process: str) -> None:
+    """Empty a service's read models and send it back to the first fact; where it runs, it goes at once."""
+
+    async def empty() -> None:
+        settings = layout.settings_of(process, servers.environment(process))
+        runtime = Runtime(_service(process), settings, None)
+        try:
+            await runtime.consumer.rebuild()
+        finally:
+            await runtime.close()
+
+    asyncio.run(empty())

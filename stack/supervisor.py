@@ -186,14 +186,13 @@ class Supervisor:
         self.servers.choose_ports()
 
     def start_processes(self) -> None:
-        """The services side by side, then the gateway."""
-        services = [self._child(name, self.servers.address(name)) for name in layout.SERVICES]
-        gateway = self._child(layout.GATEWAY, f"{self.http}/readyz")
-        for group in (services, [gateway]):
-            for child in group:
-                child.spawn()
-                self.watched.append(Watched(child))
-            wait_ready(group)
+        """Everything side by side, for each waits for what it needs; ready when all of it serves."""
+        children = [self._child(name, self.servers.address(name)) for name in layout.SERVICES]
+        children.append(self._child(layout.GATEWAY, f"{self.http}/readyz"))
+        for child in children:
+            child.spawn()
+            self.watched.append(Watched(child))
+        wait_ready(children)
         self.note()
 
     def _child(self, name: str, readiness: str) -> Child:

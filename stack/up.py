@@ -82,7 +82,8 @@ def _start(running: supervisor.Supervisor, wishes: Wishes, reporter: Reporter) -
         running.start_servers()
         doing.detail = _where(running.servers)
     with step(reporter, "Migrations") as doing:
-        doing.detail = _command("migrate")
+        current = all(map(running.servers.is_current, layout.PROCESSES))
+        doing.detail = "nothing to do" if current else _command("migrate")
     with step(reporter, "Services and gateway") as doing:
         running.start_processes()
         doing.detail = f"{len(layout.PROCESSES)} processes"
