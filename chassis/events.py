@@ -71,7 +71,6 @@ class Consumer:
         self.service, self.store, self.clients = service, store, clients
         self.reactions = reactions_of(reactions)
         self.sources = sorted({name.split(".")[1] for name in self.reactions})
-        self._parked: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, int, int], int] = {}
         self.stopping = False
 
@@ -129,17 +128,17 @@ class Consumer:
         calls = [self._call(event) for event in run]
         with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
             async with self.store.begin(calls[0]) as tx:
-                await _move(tx, source, part, run[0].epoch, at, run[-1].position)
+                parked = await _move(tx, source, part, run[0].epoch, at, run[-1].position)
                 tx.batch = run
                 for event, call in zip(run, calls, strict=True):
                     if tx.call.tenant != call.tenant:
                         await tx.flush()
                         await tx.enter(call)
                     tx.call = call
-                    await self._react(event, tx)
+                    await self._react(event, tx, parked)
 
-    async def _react(self, event: feed_pb2.FeedEvent, tx: Tx) -> None:
-        if (event.organization, event.record) in self._parked:
+    async def _react(self, event: feed_pb2.FeedEvent, tx: Tx, parked: set[tuple[str, str]]) -> None:
+        if (event.organization, event.record) in parked:
             await self._park(tx, event, "an earlier event of this record is parked")
             return
         kind, functions = self.reactions.get(event.type, (None, []))
@@ -178,7 +177,6 @@ class Consumer:
                 await self._park(tx, event, f"{type(problem).__name__}: {problem}")
         except Moved:
             return (await self.cursor(source, part))[1]
-        self._parked.add((event.organization, event.record))
         return event.position
 
     async def _park(self, tx: Tx, event: feed_pb2.FeedEvent, problem: str) -> None:
@@ -190,11 +188,6 @@ class Consumer:
              event.SerializeToString(), problem[:2000]],
         )  # fmt: skip
         telemetry.METRICS.count("tradewind_events_parked_total", 1, source=source)
-
-    async def _load_parked(self) -> None:
-        async with self.store.database.connection() as connection:
-            found = await connection.execute("SELECT organization, record FROM parked()")
-            self._parked = {(row[0], row[1]) for row in await found.fetchall()}
 
     async def _restart(self, source: str, part: int, epoch: str) -> tuple[str, int]:
         async with self.store.database.connection() as connection:
@@ -208,7 +201,6 @@ class Consumer:
 
     async def run(self, bus: Bus | None) -> None:
         """Consume every source until cancelled."""
-        await self._load_parked()
         async with asyncio.TaskGroup() as group:
             for source in self.sources:
                 for part in range(PARTS):
@@ -276,7 +268,6 @@ class Consumer:
                     await tx.run(f"DELETE FROM {rows.name} WHERE tenant_id = %s", [organization])
                 await tx.run("DELETE FROM parked_events WHERE tenant_id = %s", [organization])
             await tx.run("UPDATE event_cursor SET pos = 0")
-        self._parked.clear()
 
     async def retry_parked(self) -> tuple[int, int]:
         """Apply parked events again, in order; (applied, still failing)."""
@@ -302,7 +293,6 @@ class Consumer:
                     log.warning("%s still fails: %s", event.record, problem)
                     stuck.add(event.record)
                     failing += 1
-        await self._load_parked()
         return applied, failing
 
     async def _retry(self, event: feed_pb2.FeedEvent, row: dict[str, Any]) -> None:
@@ -317,14 +307,20 @@ class Consumer:
                     await function(kind.FromString(event.payload.value), tx)
 
 
-async def _move(tx: Tx, source: str, part: int, epoch: str, at: int, to: int) -> None:
-    """Move the cursor first: its row lock is the fence against a second process with the same batch."""
+async def _move(tx: Tx, source: str, part: int, epoch: str, at: int, to: int) -> set[tuple[str, str]]:
+    """Move the cursor first: its row lock is the fence against a second process with the same batch.
+
+    Answers the (organization, record) that are parked, as of behind the fence: another process may have
+    parked or applied them since the last batch.
+    """
     cursor = await tx.connection.execute(
         "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos, epoch = EXCLUDED.epoch"
         " WHERE c.pos = %s RETURNING 1",
         (source, part, epoch, to, at), prepare=True,
     )  # fmt: skip
+    parked = await tx.connection.execute("SELECT organization, record FROM parked()", prepare=True)
     tx.sent = True
     if await cursor.fetchone() is None:
         raise Moved
+    return {(row[0], row[1]) for row in await parked.fetchall()}

@@ -41,20 +41,19 @@ class Jobs:
         self.service, self.store, self.clients = service, store, clients
         found = vars(module).items() if module else ()
         self.jobs: dict[str, Any] = {name: job for name, job in found if hasattr(job, "period")}
+        self._listed: set[str] = set()  # those known to have their row
         self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
 
     async def run(self) -> None:
         """Look every second for what is due, until cancelled."""
-        async with self.store.database.connection() as connection:
-            for name in (*self.jobs, "forget_answers"):
-                await connection.execute(
-                    "INSERT INTO jobs (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)
-                )
         while True:
             for name, job in self.jobs.items():
                 try:
                     if await self._claim(name, job.period):
-                        await self.carry_out(job)
+                        try:
+                            await self.carry_out(job)
+                        finally:
+                            await self._done(name)
                 except Exception:
                     log.exception("the job %s failed; it runs again when it is due", name)
             try:
@@ -67,25 +66,52 @@ class Jobs:
 
     async def _claim(self, name: str, period: float) -> bool:
         async with self.store.database.connection() as connection:
+            if name not in self._listed:
+                await connection.execute(
+                    "INSERT INTO jobs (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)
+                )
+                self._listed.add(name)
             cursor = await connection.execute(
                 "UPDATE jobs SET owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),"
                 " next_at = clock_timestamp() + make_interval(secs => %s)"
                 " WHERE name = %s AND next_at <= clock_timestamp()"
                 " AND (lease_until IS NULL OR lease_until < clock_timestamp() OR owner = %s) RETURNING 1",
-                (self.who, float(min(LEASE_SECONDS, period)), float(period), name, self.who),
+                (self.who, float(LEASE_SECONDS), float(period), name, self.who),
             )  # fmt: skip
             return await cursor.fetchone() is not None
 
+    async def _hold(self, name: str) -> None:
+        """The lease counts anew: a job may take longer than one organization may."""
+        async with self.store.database.connection() as connection:
+            await connection.execute(
+                "UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => %s)"
+                " WHERE name = %s AND owner = %s", (float(LEASE_SECONDS), name, self.who),
+            )  # fmt: skip
+
+    async def _done(self, name: str) -> None:
+        async with self.store.database.connection() as connection:
+            await connection.execute(
+                "UPDATE jobs SET lease_until = NULL WHERE name = %s AND owner = %s", (name, self.who)
+            )
+
     async def carry_out(self, job: Job) -> None:
-        """Run a job once, for every organization."""
+        """Run a job once, for every organization; where it fails in one, the others have their turn."""
+        name = getattr(job, "__name__", "job")
+        problems: list[Exception] = []
         for organization in await organizations(self.store):
             call = Call(
-                tenant=organization, user=f"services/{self.service}",
-                cause=f"job:{getattr(job, '__name__', 'job')}",
+                tenant=organization, user=f"services/{self.service}", cause=f"job:{name}",
                 deadline=time.monotonic() + LEASE_SECONDS, clients=self.clients,
             )  # fmt: skip
-            async with self.store.begin(call) as tx:
-                await job(tx)
+            try:
+                await self._hold(name)
+                async with self.store.begin(call) as tx:
+                    await job(tx)
+            except Exception as problem:
+                problem.add_note(f"in the organization {organization}")
+                problems.append(problem)
+        if problems:
+            raise ExceptionGroup(f"{name} failed", problems)
 
 
 async def organizations(store: Store) -> list[str]:

@@ -124,6 +124,27 @@ async def test_an_event_that_keeps_failing_is_parked_and_the_others_go_on(
     assert heard.told[2:] == [("bad", 1), ("bad", 2)]  # in their order
 
 
+async def test_what_one_process_parked_waits_in_every_other_and_no_longer_than_it_must(
+    listener: tuple[Consumer, Heard],
+) -> None:
+    first, heard = listener
+    second = Consumer("listener", first.store, heard, None)  # type: ignore[arg-type]
+    tenant = new_id()
+    part = part_of(tenant)
+    facts = [fact(tenant, 1, "bad"), fact(tenant, 2, "bad", 2), fact(tenant, 3, "bad", 3)]
+    heard.fail.add("bad")
+    for _ in range(5):
+        await first.apply("customer", part, facts[:1])
+    heard.fail.clear()
+    assert await second.apply("customer", part, facts[:2]) == 2
+    assert heard.told == []  # the second version does not overtake the first
+    third = Consumer("listener", first.store, heard, None)  # type: ignore[arg-type]
+    assert await third.retry_parked() == (2, 0)
+    for consumer in (first, second):
+        assert await consumer.apply("customer", part, facts) == 3
+    assert heard.told == [("bad", 1), ("bad", 2), ("bad", 3)]
+
+
 async def through(
     customer: Running, bus: Bus, relay: Relay, consumer: Consumer, tenant: str, count: int
 ) -> int:

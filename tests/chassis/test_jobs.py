@@ -1,0 +1,83 @@
+"""Work because time passes: every organization for itself, one process at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from types import ModuleType
+
+import pytest
+
+from chassis.call import Call, new_id
+from chassis.database import Database
+from chassis.events import Consumer
+from chassis.jobs import Jobs, every
+from chassis.store import Tx
+from tests.chassis.notes import Note, NoteStore
+
+
+async def known(notes: NoteStore, count: int) -> list[str]:
+    """Organizations that have something here, in the order in which jobs go through them."""
+    found = sorted(new_id() for _ in range(count))
+    for tenant in found:
+        async with notes.begin(Call(tenant=tenant, user="users/a")) as tx:
+            tx.put(NoteStore.places, key={"shelf": "a"}, values={"holds": "x"})
+    return found
+
+
+async def test_what_fails_in_one_organization_is_done_in_the_others(notes: NoteStore) -> None:
+    first, second, third = await known(notes, 3)
+    done: list[str] = []
+
+    async def tidy(tx: Tx) -> None:
+        if tx.call.tenant == second:
+            raise ValueError("this one is beyond us")
+        tx.add(Note(id=new_id(), title="tidy"))
+        done.append(tx.call.tenant)
+
+    with pytest.raises(ExceptionGroup, match="tidy") as failed:
+        await Jobs("notes", notes, None, None).carry_out(tidy)
+    assert [str(problem) for problem in failed.value.exceptions] == ["this one is beyond us"]
+    assert {first, third} <= set(done)
+
+
+async def test_a_job_belongs_to_one_process_until_it_is_done(notes: NoteStore) -> None:
+    await known(notes, 1)
+    one, other = (Jobs("notes", notes, None, None) for _ in range(2))
+    async with notes.database.connection() as connection:
+        await connection.execute("INSERT INTO jobs (name) VALUES ('brief') ON CONFLICT DO NOTHING")
+    assert await one._claim("brief", 0.001) is True
+    await asyncio.sleep(0.01)  # due again, but still under way
+    assert await other._claim("brief", 0.001) is False
+    await one._done("brief")
+    assert await other._claim("brief", 3600) is True
+    await other._done("brief")
+    assert await one._claim("brief", 0.001) is False  # done: not due for an hour
+
+
+async def test_jobs_and_reactions_begin_when_the_database_comes_back(
+    notes: NoteStore, notes_urls: tuple[str, str]
+) -> None:
+    ran = asyncio.Event()
+
+    @every(hours=1)
+    async def soon(tx: Tx) -> None:
+        ran.set()
+
+    await known(notes, 1)
+    module = ModuleType("jobs")
+    module.soon = soon  # type: ignore[attr-defined]
+    away = Database(notes_urls[1].rpartition("/")[0] + "/nowhere", 2)
+    store = NoteStore(away)
+    jobs = asyncio.create_task(Jobs("notes", store, module, None).run())
+    consumer = asyncio.create_task(Consumer("notes", store, None, None).run(None))
+    try:
+        await asyncio.sleep(0.3)
+        assert not jobs.done()
+        assert not (consumer.done() and consumer.exception())
+        store.database = notes.database
+        await asyncio.wait_for(ran.wait(), 20)
+    finally:
+        jobs.cancel()
+        consumer.cancel()
+        await asyncio.gather(jobs, consumer, return_exceptions=True)
+        await away.close()
