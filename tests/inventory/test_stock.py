@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -15,9 +16,10 @@ from chassis.call import Call
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Quantity
 from chassis.laws import verify
+from chassis.reasons import reason_of
 from services.inventory.domain.stock import Stock
 from services.inventory.store import is_past
-from tests.inventory.conftest import EVERYTHING, Shop, day, decimal, money, quantity
+from tests.inventory.conftest import EVERYTHING, Order, Shop, day, decimal, money, quantity
 from tests.platform import Running, refused
 
 STOCK = Stock(id="1", product="products/p", warehouse="warehouses/w", sku="TW-1")
@@ -133,6 +135,28 @@ async def test_64_clients_on_the_last_units_sell_exactly_the_stock(shop: Shop, i
     granted = await asyncio.gather(*(grab(n) for n in range(64)))
     assert sum(granted) == 20
     assert await shop.balance(pump) == ("20", "20", "0")
+    await laws_hold(inventory)
+
+
+async def test_64_orders_for_the_last_units_are_confirmed_until_they_are_gone(
+    shop: Shop, inventory: Running
+) -> None:
+    """Each by a person of their own; who comes too late is told what is left, and holds nothing."""
+    pump = await shop.product(stock=20)
+    orders = [await shop.order((pump, 1)) for _ in range(64)]
+
+    async def confirm(order: Order) -> str:
+        rep = inventory.as_(tenant=shop.caller.tenant, permissions={"orders.confirm": "all"})
+        try:
+            return Order.State.Name((await rep.ConfirmOrder(name=order.name)).state)
+        except grpc.aio.AioRpcError as no:
+            return " ".join([reason_of(no)[0], reason_of(no)[1]["available"]])
+
+    outcomes = Counter(await asyncio.gather(*map(confirm, orders)))
+    assert outcomes == {"CONFIRMING": 20, "STOCK_SHORT 0": 44}
+    assert await shop.balance(pump) == ("20", "20", "0")
+    held = (await shop.ListReservations(filter=f'product = "{pump.name}"', page_size=100)).reservations
+    assert len({each.order for each in held}) == len(held) == 20
     await laws_hold(inventory)
 
 
