@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ LONGEST = 120
 LEEWAY = 5
 LARGEST = 12_000  # bytes: a token has to fit the metadata of a call
 _CLAIMS = ["iss", "aud", "iat", "exp", "jti", "txn", "sub", "tid", "sid", "pv", "perms", "roles", "locale"]
+_USER = re.compile(r"users/[^/\s]+")
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,10 @@ class Validator:
         subject = claims["sub"]
         if key_name != "gateway" and subject != f"services/{key_name}":
             raise ValueError("a service speaks only for itself")
-        if key_name == "gateway" and not subject.startswith(("users/", "services/access")):
+        if key_name == "gateway" and subject != "services/access" and not _USER.fullmatch(subject):
             raise ValueError("the gateway speaks for users and for itself")
-        uuid.UUID(claims["tid"])
+        if str(uuid.UUID(claims["tid"])) != claims["tid"]:
+            raise ValueError("an organization has one spelling")
         return Principal(
             user=subject,
             tenant=claims["tid"],

@@ -7,7 +7,6 @@ etags are handled in the transaction (see store); standard methods come from the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import re
@@ -244,8 +243,9 @@ class Server:
                 if isinstance(problem, _RETRIED) and attempt + 1 < ATTEMPTS and call.remaining() > 0.3:
                     await asyncio.sleep(random.uniform(0.01, 0.2))
                     continue
-                if isinstance(problem, Refused):
-                    await self._keep_refusal(policy, problem, call)
+                refused = problem if isinstance(problem, Refused) else refusal_of(problem)
+                if refused is not None:
+                    await self._keep_refusal(policy, refused, call)
                 raise
         raise Refused("CONFLICT")
 
@@ -270,10 +270,12 @@ class Server:
         if not policy.effects or status.code not in _FINAL:
             return
         beside = replace(call, request_id="")  # its own transaction: the refused one is gone
-        with contextlib.suppress(psycopg.errors.UniqueViolation):
+        try:
             async with self.store.begin(beside) as tx:
                 tx.call = call
                 tx.keep(refused=True, answer=status.SerializeToString())
+        except psycopg.errors.UniqueViolation:
+            await self._answered(call)  # the same request was answered just now: that is what it hears
 
     def _status(self, problem: BaseException, metadata: dict[str, str]) -> status_pb2.Status:
         locale = metadata.get("accept-language", "en")
