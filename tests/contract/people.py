@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from google.type import date_pb2, decimal_pb2, money_pb2
+from google.type import date_pb2, money_pb2
 from tradewind.contract.v1 import contract_pb2
 from tradewind.customer.v1 import customer_pb2
 from tradewind.customer.v1 import events_pb2 as customer_events_pb2
@@ -15,6 +15,7 @@ from chassis.call import new_id
 from chassis.identity import Principal, Signer
 from chassis.laws import verify
 from services.contract.service import LAWS
+from tests.messages import decimal, money
 from tests.platform import Caller, Running
 
 NORTH = "teams/north"
@@ -96,17 +97,8 @@ def firm(contract: Running) -> Firm:
     )
 
 
-def money(text: str, currency: str = "CNY") -> money_pb2.Money:
-    whole, _, part = text.partition(".")
-    return money_pb2.Money(currency_code=currency, units=int(whole), nanos=int(part.ljust(9, "0") or 0))
-
-
 def amount(said: money_pb2.Money) -> str:
     return f"{said.units}.{said.nanos // 10_000_000:02d}"
-
-
-def decimal(text: str) -> decimal_pb2.Decimal:
-    return decimal_pb2.Decimal(value=text)
 
 
 def day(year: int, month: int, of_month: int) -> date_pb2.Date:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tradewind.contract.v1 import contract_pb2
 
-from tests.contract.people import amount, day, decimal, events, firm, lawful, line, money
+from tests.contract.people import amount, day, events, firm, lawful, line
+from tests.messages import decimal, money
 from tests.platform import Running, refused
 
 STATE = contract_pb2.Contract

@@ -7,7 +7,8 @@ import asyncio
 from tradewind.contract.v1 import credit_pb2
 
 from chassis.call import new_id
-from tests.contract.people import Firm, amount, firm, lawful, money
+from tests.contract.people import Firm, amount, firm, lawful
+from tests.messages import money
 from tests.platform import Running, refused
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 
 from services.contract.service import LAWS
-from tests.contract.people import Firm, decimal, firm, line, money
+from tests.contract.people import Firm, firm, line
+from tests.messages import decimal, money
 from tests.platform import Running
 
 # law → what breaks it, done by the owner of the database, whom no policy holds back

@@ -11,7 +11,8 @@ import pytest
 from tradewind.contract.v1 import invoice_pb2, journal_entry_pb2, payment_pb2
 
 from chassis.call import new_id
-from tests.contract.people import Firm, amount, day, decimal, events, firm, lawful, line, money
+from tests.contract.people import Firm, amount, day, events, firm, lawful, line
+from tests.messages import decimal, money
 from tests.platform import Running, refused
 
 STATE = invoice_pb2.Invoice

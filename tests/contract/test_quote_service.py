@@ -7,7 +7,8 @@ from tradewind.contract.v1 import quote_pb2
 from tradewind.opportunity.v1 import opportunity_pb2
 
 from chassis.call import new_id
-from tests.contract.people import amount, day, events, firm, lawful, line, money
+from tests.contract.people import amount, day, events, firm, lawful, line
+from tests.messages import money
 from tests.platform import Running, refused
 
 

@@ -16,7 +16,8 @@ from chassis.call import new_id
 from chassis.kernel.pricing import Line, price
 from chassis.kernel.values import Money, Percent, Quantity
 from chassis.shapes import Shape
-from tests.contract.people import Firm, amount, decimal, events, firm, lawful, line, money
+from tests.contract.people import Firm, amount, events, firm, lawful, line
+from tests.messages import decimal, money
 from tests.platform import Running
 
 show_line = Shape(Line, types_pb2.PriceLine)

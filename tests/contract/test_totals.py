@@ -11,7 +11,8 @@ from tradewind.type.v1 import types_pb2
 
 from chassis.kernel.values import Money, Quantity
 from chassis.shapes import money_message, read_money
-from tests.contract.people import Firm, decimal, firm, lawful, money
+from tests.contract.people import Firm, firm, lawful
+from tests.messages import decimal, money
 from tests.platform import Caller, Running, settle
 
 CURRENCIES = ("CNY", "JPY", "KWD")

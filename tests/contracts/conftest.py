@@ -5,21 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest_asyncio
-from google.type import decimal_pb2, money_pb2
 
 from chassis.call import new_id
 from gateway.found import found
+from tests.messages import decimal, money
 from tests.platform import Platform, settle
-
-
-def cny(units: int) -> money_pb2.Money:
-    """Whole yuan."""
-    return money_pb2.Money(currency_code="CNY", units=units)
-
-
-def number(text: str) -> decimal_pb2.Decimal:
-    """A decimal."""
-    return decimal_pb2.Decimal(value=text)
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -56,21 +46,21 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any) -> None:
     """A little of everything: goods, a customer, a deal, papers, an order, money."""
     goods, sales, papers = at["inventory"], at["customer"], at["contract"]
     names["products"] = (await goods.CreateProduct(product={
-        "sku": "W-1", "display_name": "Thing", "list_price": cny(10), "tax_percent": number("13"),
+        "sku": "W-1", "display_name": "Thing", "list_price": money(10), "tax_percent": decimal("13"),
         "kind": "STOCKED",
     })).name  # fmt: skip
     names["warehouses"] = (await goods.CreateWarehouse(warehouse={"code": "W", "display_name": "Hall"})).name
     names["priceLists"] = (await goods.CreatePriceList(price_list={
         "display_name": "List", "currency": "CNY",
-        "entries": [{"product": names["products"], "unit_price": cny(9)}],
+        "entries": [{"product": names["products"], "unit_price": money(9)}],
     })).name  # fmt: skip
     stock = await goods.ReceiveStock(
-        product=names["products"], warehouse=names["warehouses"], quantity=number("10")
+        product=names["products"], warehouse=names["warehouses"], quantity=decimal("10")
     )
     names["stock"] = stock.name
     names["movements"] = (await goods.ListMovements()).movements[0].name
     names["reservations"] = (await goods.ReserveStock(
-        product=names["products"], warehouse=names["warehouses"], quantity=number("1"))).name  # fmt: skip
+        product=names["products"], warehouse=names["warehouses"], quantity=decimal("1"))).name  # fmt: skip
     names["customers"] = (
         await sales.CreateCustomer(customer={"display_name": "World Ltd", "currency": "CNY"})
     ).name
@@ -81,9 +71,9 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any) -> None:
     deals = at["opportunity"]
     names["pipelines"] = (await deals.ListPipelines()).pipelines[0].name
     names["opportunities"] = (await deals.CreateOpportunity(opportunity={
-        "title": "Deal", "customer": names["customers"], "amount": cny(100),
+        "title": "Deal", "customer": names["customers"], "amount": money(100),
         "currency": "CNY"})).name  # fmt: skip
-    line = {"product": names["products"], "quantity": number("1"), "unit_price": cny(10)}
+    line = {"product": names["products"], "quantity": decimal("1"), "unit_price": money(10)}
     names["quotes"] = (await papers.CreateQuote(quote={
         "customer": names["customers"], "currency": "CNY", "lines": [line]})).name  # fmt: skip
     contract = await papers.CreateContract(contract={
@@ -103,7 +93,7 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any) -> None:
     names["invoices"] = (await papers.CreateInvoice(invoice={
         "customer": names["customers"], "currency": "CNY", "lines": [line]})).name  # fmt: skip
     names["payments"] = (await papers.CreatePayment(payment={
-        "customer": names["customers"], "amount": cny(5)})).name  # fmt: skip
+        "customer": names["customers"], "amount": money(5)})).name  # fmt: skip
     names["journalEntries"] = (await papers.ListJournalEntries()).journal_entries[0].name
     key = names["customers"].rpartition("/")[2]
     names["creditExposures"], names["receivables"] = f"creditExposures/{key}", f"receivables/{key}"

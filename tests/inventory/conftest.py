@@ -6,14 +6,14 @@ from datetime import date
 from typing import Any
 
 import pytest
-from google.type import date_pb2, decimal_pb2, money_pb2
+from google.type import date_pb2
 from tradewind.customer.v1 import customer_pb2
 from tradewind.customer.v1 import events_pb2 as customer_events_pb2
 from tradewind.inventory.v1 import order_pb2, product_pb2, shipment_pb2, warehouse_pb2
 
 from chassis.call import new_id
-from chassis.kernel.values import Money, Quantity
-from chassis.shapes import money_message
+from chassis.kernel.values import Quantity
+from tests.messages import decimal, money
 from tests.platform import Caller, Running, settle
 
 Order, Shipment = order_pb2.Order, shipment_pb2.Shipment
@@ -33,16 +33,6 @@ EVERYTHING = {
     }.items()
     for action in actions.split()
 }
-
-
-def money(text: str, currency: str = "CNY") -> money_pb2.Money:
-    """A google.type.Money of decimal text."""
-    return money_message(Money.of(text, currency))
-
-
-def decimal(text: str | int) -> decimal_pb2.Decimal:
-    """A google.type.Decimal."""
-    return decimal_pb2.Decimal(value=str(text))
 
 
 def day(value: date) -> date_pb2.Date:

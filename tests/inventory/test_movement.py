@@ -10,7 +10,8 @@ import pytest
 
 from chassis.kernel.refusals import Refused
 from services.inventory.domain.movement import SUPPLIER, Movement
-from tests.inventory.conftest import Shop, decimal, quantity
+from tests.inventory.conftest import Shop, quantity
+from tests.messages import decimal
 from tests.platform import Running
 
 MOVE = Movement(id="1", product="products/p", sku="TW-1", source=SUPPLIER, destination="warehouses/w",

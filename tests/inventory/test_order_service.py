@@ -11,8 +11,9 @@ from tradewind.contract.v1 import contract_pb2
 from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.type.v1 import types_pb2
 
-from tests.inventory.conftest import Order, Shop, day, decimal, know, money
+from tests.inventory.conftest import Order, Shop, day, know
 from tests.inventory.test_stock import laws_hold
+from tests.messages import decimal, money
 from tests.platform import Running, refused, settle
 
 

@@ -11,7 +11,8 @@ from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
 from services.inventory.domain.price_list import Entry, PriceList, price_of
 from services.inventory.domain.product import Product
-from tests.inventory.conftest import Order, Shop, day, decimal, money, quantity
+from tests.inventory.conftest import Order, Shop, day, quantity
+from tests.messages import decimal, money
 from tests.platform import refused
 
 PUMP = Product(id="p", sku="TW-1", display_name="Pump", list_price=Money.of(100, "CNY"))

@@ -9,7 +9,8 @@ from tradewind.inventory.v1 import product_pb2
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money, Percent
 from services.inventory.domain.product import Kind, Product
-from tests.inventory.conftest import Shop, decimal, money, quantity
+from tests.inventory.conftest import Shop, quantity
+from tests.messages import decimal, money
 from tests.platform import Running, refused
 
 PUMP = Product(id="1", sku="TW-1", display_name="Pump", reorder_level=quantity(10))

@@ -14,8 +14,9 @@ from tradewind.inventory.v1 import reservation_pb2
 from chassis.call import new_id
 from chassis.kernel.refusals import Refused
 from services.inventory.domain.reservation import LIFECYCLE, Reservation, State
-from tests.inventory.conftest import Shop, decimal, quantity
+from tests.inventory.conftest import Shop, quantity
 from tests.inventory.test_stock import laws_hold
+from tests.messages import decimal
 from tests.platform import Running, refused
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)

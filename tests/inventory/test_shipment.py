@@ -16,10 +16,11 @@ from tradewind.inventory.v1 import reservation_pb2
 from chassis.kernel.refusals import Refused
 from services.inventory.domain.shipment import LIFECYCLE, ShipmentLine, State, pick
 from services.inventory.domain.shipment import Shipment as Record
-from tests.inventory.conftest import Order, Shipment, Shop, day, decimal, quantity
+from tests.inventory.conftest import Order, Shipment, Shop, day, quantity
 from tests.inventory.test_order import ALL, AT, CONFIRMED, LINE
 from tests.inventory.test_stock import laws_hold
 from tests.lifecycles import follows
+from tests.messages import decimal
 from tests.platform import Running, refused, settle
 
 PICKING = Record(id="1", order="orders/1", lines=(ShipmentLine(order_line=1, quantity=quantity(4)),))

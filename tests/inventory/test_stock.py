@@ -19,7 +19,8 @@ from chassis.laws import verify
 from chassis.reasons import reason_of
 from services.inventory.domain.stock import Stock
 from services.inventory.store import is_past
-from tests.inventory.conftest import EVERYTHING, Order, Shop, day, decimal, money, quantity
+from tests.inventory.conftest import EVERYTHING, Order, Shop, day, quantity
+from tests.messages import decimal, money
 from tests.platform import Running, refused
 
 STOCK = Stock(id="1", product="products/p", warehouse="warehouses/w", sku="TW-1")
