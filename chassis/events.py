@@ -86,14 +86,22 @@ class Consumer:
             row = await found.fetchone()
         return (row[0], row[1]) if row else (ZERO, 0)
 
-    async def apply(self, source: str, part: int, events: Sequence[feed_pb2.FeedEvent]) -> int:
-        """Apply a run of events; duplicates are dropped. The position reached; stops before a hole."""
+    async def apply(
+        self, source: str, part: int, events: Sequence[feed_pb2.FeedEvent], *, believed: bool = True
+    ) -> int:
+        """Apply a run of events; duplicates are dropped. The position reached; stops before a hole.
+
+        What does not come from the producer itself is not *believed* when it speaks of another epoch: the
+        broker may still hold facts from before a restoration. Then nothing moves, and 0 is answered.
+        """
         epoch, at = await self.cursor(source, part)
         if events and epoch not in (events[0].epoch, ZERO):
+            if not believed:
+                return 0
             # The producer was restored: its positions count anew. State is resent from the first fact.
             log.warning("%s has a new epoch: starting over", source)
             epoch, at = await self._restart(source, part, events[0].epoch)
-        fresh = [event for event in events if event.position > at]
+        fresh = [event for event in events if event.position > at and event.epoch == events[0].epoch]
         while fresh:
             run: list[feed_pb2.FeedEvent] = []
             for event in fresh[:BATCH]:
@@ -224,7 +232,7 @@ class Consumer:
                 await asyncio.sleep(0.5)
             return
         events, ack = fetched
-        reached = await self.apply(source, part, events)
+        reached = await self.apply(source, part, events, believed=False)
         if reached < events[-1].position:
             telemetry.METRICS.count("tradewind_event_gaps_total", 1, source=source)
             await self.catch_up(source, part)

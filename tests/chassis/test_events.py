@@ -145,6 +145,29 @@ async def test_what_one_process_parked_waits_in_every_other_and_no_longer_than_i
     assert heard.told == [("bad", 1), ("bad", 2), ("bad", 3)]
 
 
+async def test_only_the_producer_says_that_it_begins_anew(listener: tuple[Consumer, Heard]) -> None:
+    consumer, heard = listener
+    tenant = new_id()
+    part = part_of(tenant)
+
+    def facts(epoch: str, *names: str) -> list[feed_pb2.FeedEvent]:
+        found = [fact(tenant, n, name) for n, name in enumerate(names, 1)]
+        for event in found:
+            event.epoch = epoch
+        return found
+
+    before, after = new_id(), new_id()
+    assert await consumer.apply("customer", part, facts(before, "a", "b")) == 2
+    assert await consumer.apply("customer", part, facts(after, "a", "b", "c"), believed=False) == 0
+    assert await consumer.cursor("customer", part) == (before, 2)
+    assert await consumer.apply("customer", part, facts(after, "c")) == 1  # the producer's own word
+    # One batch of the broker, half from before: only what is of the epoch counts.
+    mixed = [*facts(after, "c", "d"), fact(tenant, 3, "late")]
+    assert await consumer.apply("customer", part, mixed, believed=False) == 2
+    assert await consumer.cursor("customer", part) == (after, 2)
+    assert [name for name, _ in heard.told] == ["a", "b", "c", "d"]
+
+
 async def through(
     customer: Running, bus: Bus, relay: Relay, consumer: Consumer, tenant: str, count: int
 ) -> int:
