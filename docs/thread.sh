@@ -1,9 +1,13 @@
 #!/bin/sh
 # From lead to cash by hand: what the README tells, as one script. Needs curl and python3.
 #   docs/thread.sh [sign-ins.json] [http address] [gRPC address]
+# Without them it goes where TRADEWIND_HOME, TRADEWIND_HTTP_PORT and TRADEWIND_GRPC_PORT say, as `make up` does.
 set -eu
-SIGN_INS=${1:-.tradewind/sign-ins.json} HTTP=${2:-http://127.0.0.1:8080} GRPC=${3:-127.0.0.1:9090}
+SIGN_INS=${1:-${TRADEWIND_HOME:-.tradewind}/sign-ins.json}
+HTTP=${2:-http://127.0.0.1:${TRADEWIND_HTTP_PORT:-8080}} GRPC=${3:-127.0.0.1:${TRADEWIND_GRPC_PORT:-9090}}
 BUF=${BUF:-.venv/bin/buf}
+[ -r "$SIGN_INS" ] || { echo "There is no $SIGN_INS; \`make up\` makes it, in TRADEWIND_HOME." >&2; exit 1; }
+curl -sS -o /dev/null "$HTTP/docs" || { echo "Tradewind does not answer at $HTTP; \`make up\` starts it." >&2; exit 1; }
 
 of() { python3 -c 'import functools, json, sys
 print(functools.reduce(lambda v, k: v[int(k) if k.isdigit() else k], sys.argv[1].split("."), json.load(sys.stdin)))' "$1"; }
@@ -34,7 +38,7 @@ call "/v1/$LEAD:start" '{}' >/dev/null
 call "/v1/$LEAD:qualify" '{}' >/dev/null
 CONVERTED=$(call "/v1/$LEAD:convert" '{}')
 CUSTOMER=$(echo "$CONVERTED" | of customer.name) DEAL=$(echo "$CONVERTED" | of opportunity)
-wait_for "/v1/$DEAL" title
+wait_for "/v1/$DEAL" title >/dev/null
 
 echo "3. A quote, accepted by the customer; the deal is won."
 QUOTE=$(call /v1/quotes "{\"opportunity\": \"$DEAL\", \"customer\": \"$CUSTOMER\", \"currency\": \"CNY\", \"lines\": [{\"product\": \"$PRODUCT\", \"quantity\": {\"value\": \"2\"}, \"unitPrice\": {\"currencyCode\": \"CNY\", \"units\": \"40000\"}, \"discountPercent\": {\"value\": \"5\"}, \"taxPercent\": {\"value\": \"13\"}}]}" | of name)
