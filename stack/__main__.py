@@ -129,6 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (NotPossible, PostgresFailed, NatsFailed) as refused:
         complaints.print(str(refused), style="red", markup=False)
         return 1
+    except PermissionError as refused:
+        complaints.print(f"{refused.filename}: {refused.strerror}", style="red", markup=False)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

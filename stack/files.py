@@ -10,9 +10,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HERE = "127.0.0.1"
+LARGEST_LOG = 16 * 1024 * 1024
 
 
 def write_private(path: Path, text: str) -> None:
@@ -22,6 +23,14 @@ def write_private(path: Path, text: str) -> None:
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     fresh.replace(path)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A log to go on with; one that has grown large is put aside first, and the one before that is gone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > LARGEST_LOG:
+        path.replace(path.with_name(f"{path.name}.1"))
+    return path.open("ab")
 
 
 def read_json(path: Path) -> Any:

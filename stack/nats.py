@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from stack import launch
-from stack.files import HERE, port, secret, write_private
+from stack.files import HERE, open_log, port, secret, write_private
 
 USER = "tradewind"
 STARTS_WITHIN = 30.0
@@ -80,7 +80,6 @@ class Nats:
         """Start the server's process without waiting for it, on the port held for it."""
         if self.alive():
             return
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         self.port = self.port or port(self.home, "nats")
         config = self.home / "nats.conf"
         password = secret(self.home, "nats")
@@ -89,7 +88,7 @@ class Nats:
             CONFIG.format(host=HERE, port=self.port, user=USER, password=password, store=self.store),
         )
         launched = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self.process = subprocess.Popen(
                 [*launched, str(self.program), "-c", str(config)],
                 stdin=subprocess.DEVNULL,

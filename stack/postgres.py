@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from stack import launch
-from stack.files import HERE, port, secret, write_private
+from stack.files import HERE, open_log, port, secret, write_private
 
 SUPERUSER = "postgres"
 STARTS_WITHIN = 60.0  # recovery after a crash may take a while
@@ -106,7 +106,7 @@ class Postgres:
         self.port = self.port or port(self.home, "postgres")
         options = [f"-c{name}={value}" for name, value in self.settings.items()]
         command = [str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self.process = subprocess.Popen(
                 self._launched(command, "SIGINT"),
                 stdin=subprocess.DEVNULL,

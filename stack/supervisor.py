@@ -18,10 +18,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from stack import launch, layout
-from stack.files import is_free, write_private
+from stack.files import is_free, open_log, write_private
 
 STARTS_WITHIN = 120.0
 STOPS_WITHIN = 30.0  # a service finishes what it does within 25 s
+STATE = "state.json"  # what runs; left behind only by a supervisor that was killed
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 STEADY_AFTER = 30.0  # a process that has lived so long starts over with the first pause
 
@@ -53,8 +54,7 @@ class Child:
     def spawn(self) -> None:
         """Start it; what it says goes to its log."""
         launched = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self.process = subprocess.Popen(
                 [*launched, *layout.command(self.name)],
                 env=self.env,
@@ -220,6 +220,7 @@ class Supervisor:
         for any_child in started:
             any_child.stop()
         self.watched.clear()
+        (self.servers.home / STATE).unlink(missing_ok=True)
 
     def note(self) -> None:
         """Write down what runs, for `tradewind status`."""
@@ -237,4 +238,4 @@ class Supervisor:
             "grpc": f"{self.settings.host}:{self.settings.grpc_port}",
             "processes": rows,
         }
-        write_private(self.servers.home / "state.json", json.dumps(state, indent=2) + "\n")
+        write_private(self.servers.home / STATE, json.dumps(state, indent=2) + "\n")

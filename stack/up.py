@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from stack.postgres import PostgresFailed
 from stack.running import STOPS_WITHIN, NotPossible, installation, runner
 from stack.terminal import Pipe, Reporter, Screen, console, retell, show_addresses, step
 
+ENDS_WITHIN = 30.0
 # What belongs to the data of an installation; anything else in the folder is not ours to remove.
 OURS = (
     "postgres", "postgres-programs", "nats", "nats.conf", "keys", "logs", "imports",
@@ -48,7 +50,7 @@ def up(wishes: Wishes, report_to: int | None = None) -> int:
         running = supervisor.Supervisor(servers)
         _listen_for_the_end(running)
         try:
-            _check_ports(servers.settings)
+            _check_ports(servers.home, servers.settings)
             _start(running, wishes, pipe or screen)
             if pipe:
                 pipe.ready()
@@ -116,13 +118,19 @@ def _where(servers: layout.Servers) -> str:
     return f"{postgres}, {nats}"
 
 
-def _check_ports(settings: Settings) -> None:
+def _check_ports(home: Path, settings: Settings) -> None:
+    """Refuse ports that others listen on; what a killed supervisor left behind is given time to end."""
+    deadline = time.monotonic() + (ENDS_WITHIN if (home / supervisor.STATE).exists() else 0)
     for variable, number in (
         ("TRADEWIND_HTTP_PORT", settings.http_port),
         ("TRADEWIND_GRPC_PORT", settings.grpc_port),
     ):
-        if not is_free(number, settings.host):
-            raise NotPossible(f"Port {number} is taken by another program; {variable} names another port.")
+        while not is_free(number, settings.host):
+            if time.monotonic() >= deadline:
+                raise NotPossible(
+                    f"Port {number} is taken by another program; {variable} names another port."
+                )
+            time.sleep(0.2)
 
 
 def _remove(home: Path) -> None:

@@ -17,7 +17,7 @@ from stack import files, people
 from stack.api import Api
 
 OURS = ("DATABASE_", "NATS_", "TRADEWIND_", "OTEL_")
-SLOWEST = 240.0
+SLOWEST = 1500.0
 
 
 class Installation:

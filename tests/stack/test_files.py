@@ -6,6 +6,8 @@ import socket
 import stat
 from pathlib import Path
 
+import pytest
+
 from stack import files
 
 
@@ -34,3 +36,12 @@ def test_a_private_file_is_replaced_whole_and_read_by_its_owner_alone(home: Path
     assert path.read_text() == "[1]"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [other.name for other in path.parent.iterdir()] == ["sign-ins.json"]
+
+
+def test_a_log_that_has_grown_large_is_put_aside(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "LARGEST_LOG", 5)
+    for text in (b"first", b" goes on", b"second"):
+        with files.open_log(home / "a.log") as log:
+            log.write(text)
+    assert (home / "a.log.1").read_bytes() == b"first goes on"
+    assert (home / "a.log").read_bytes() == b"second"
