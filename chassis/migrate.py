@@ -7,7 +7,9 @@ so that the service's role sees one organization at a time and owns nothing.
 from __future__ import annotations
 
 import importlib
+import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -92,13 +94,18 @@ def draft(package: str, metadata: sa.MetaData, owner_url: str, message: str) -> 
     for step in made.upgrade_ops.ops:
         if isinstance(step, CreateTableOp):
             frozen = metadata.tables[step.table_name].info.get("append_only")
-            secured.append(f'    secure("{step.table_name}"{", append_only=True" if frozen else ""})')
-    names, begin = ("install, secure", "    install()\n") if head is None else ("secure", "")
+            secured.append(f'secure("{step.table_name}"{", append_only=True" if frozen else ""})')
+    # The renderer indents every line but the first.
+    steps = [*(["install()"] if head is None else []), textwrap.dedent(f"    {body.strip()}"), *secured]
+    imports = ["import sqlalchemy as sa", "from alembic import op"]
+    if "postgresql." in body:
+        imports.append("from sqlalchemy.dialects import postgresql")
+    names = [name for name in ("install", "secure") if any(step.startswith(f"{name}(") for step in steps)]
+    ours = f"\nfrom chassis.migrate import {', '.join(names)}\n" if names else ""
     return (
-        f'"""{message}"""\n\nimport sqlalchemy as sa\nfrom alembic import op\n'
-        f"from sqlalchemy.dialects import postgresql\n\nfrom chassis.migrate import {names}\n\n"
-        f'revision = "{int(head or 0) + 1:04d}"\ndown_revision = {head!r}\n\n\n'
-        f"def upgrade() -> None:\n{begin}    {body}\n" + "\n".join(secured) + "\n"
+        f'"""{message}"""\n\n{chr(10).join(imports)}\n{ours}\n'
+        f'revision = "{int(head or 0) + 1:04d}"\ndown_revision = {json.dumps(head) if head else None}\n\n\n'
+        "def upgrade() -> None:\n" + textwrap.indent("\n".join(steps), "    ") + "\n"
     )
 
 
@@ -115,8 +122,8 @@ def secure(table: str, append_only: bool = False) -> None:
     preparer = op.get_bind().dialect.identifier_preparer
     role = preparer.quote(_app_role()) if _app_role() else ""
     verbs = "SELECT, INSERT" if append_only else "SELECT, INSERT, UPDATE, DELETE"
-    if table == "outbox_head":
-        verbs = "SELECT"
+    # Facts are written once: numbering them is the owner's functions' work.
+    verbs = {"outbox_head": "SELECT", "outbox": "SELECT, INSERT"}.get(table, verbs)
     if role:
         op.execute(f"REVOKE ALL ON {table} FROM {role}")
         op.execute(f"GRANT {verbs} ON {table} TO {role}")

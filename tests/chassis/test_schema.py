@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis import migrate
 from tests.platform import Platform
@@ -77,3 +79,17 @@ async def test_what_is_append_only_cannot_be_changed_by_the_service(platform: Pl
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     db.execute(verb)
     assert frozen or name not in ("contract", "inventory")
+
+
+async def test_a_draft_is_a_migration_that_runs(platform: Platform) -> None:
+    service = await platform.service("customer")
+    wanted = sa.MetaData()
+    for table in service.store.metadata.tables.values():
+        table.to_metadata(wanted)
+    wanted.tables["customers"].append_column(sa.Column("motto", sa.Text(), server_default=""))
+    wanted.tables["customers"].append_column(sa.Column("anthem", JSONB(), nullable=True))
+    text = migrate.draft("services.customer", wanted, service.owner_url, "Customers have a motto.")
+    found: dict[str, object] = {}
+    exec(compile(text, "0002_motto.py", "exec"), found)
+    assert (found["revision"], found["down_revision"]) == ("0002", "0001")
+    assert text.count("op.add_column(") == 2
