@@ -12,12 +12,14 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
 STRANGER = 1000  # any number but 0: what the person is called inside the namespace
 NOBODY = 65534
+TRY = "--try"
 
 
 def enter_namespace() -> bool:
@@ -36,14 +38,11 @@ def enter_namespace() -> bool:
 
 
 def can_enter_namespace() -> bool:
-    """Whether the kernel lets us make a user namespace; tried in a child, for there is no way back."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if enter_namespace() else 1)
-        except BaseException:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """Whether the kernel lets us make a user namespace; tried in a process of its own.
+
+    A fork would not do: one that libraries have given threads may not leave its namespace.
+    """
+    return subprocess.run([sys.executable, "-I", "-S", __file__, TRY]).returncode == 0
 
 
 def end_with(parent: int, number: int) -> None:
@@ -64,6 +63,8 @@ def become_nobody() -> None:
 
 def main(arguments: list[str]) -> None:
     """Read the command line above and become the program."""
+    if arguments == [TRY]:
+        sys.exit(0 if enter_namespace() else 1)
     number = signal.SIGTERM
     while arguments[0].startswith("--"):
         option = arguments.pop(0)

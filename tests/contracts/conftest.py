@@ -13,8 +13,14 @@ from tests.platform import Platform, settle
 
 
 @pytest_asyncio.fixture(scope="session")
-async def world(platform: Platform) -> dict[str, str]:
+async def world(company: tuple[dict[str, str], dict[str, Any]]) -> dict[str, str]:
     """collection → the name of one record in it, all of one organization."""
+    return company[0]
+
+
+@pytest_asyncio.fixture(scope="session")
+async def company(platform: Platform) -> tuple[dict[str, str], dict[str, Any]]:
+    """The names of that organization's records, and its administrator at every service."""
     services = {name: await platform.service(name) for name in
                 ("access", "customer", "opportunity", "contract", "inventory", "analytics")}  # fmt: skip
     settings = services["access"].runtime.settings
@@ -31,7 +37,7 @@ async def world(platform: Platform) -> dict[str, str]:
     await _people(at["access"], names, email)
     await settle(*services.values())
     await _trade(at, names, lambda: settle(*services.values()))
-    return names
+    return names, at
 
 
 async def _people(access: Any, names: dict[str, str], email: str) -> None:
