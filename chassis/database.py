@@ -48,7 +48,7 @@ class Database:
             lease = await self.engine.connect()
         except exc.TimeoutError:
             raise Refused("OVERLOADED", limit="all database connections are busy") from None
-        except (exc.OperationalError, psycopg.OperationalError, OSError):
+        except (exc.DBAPIError, psycopg.OperationalError, psycopg.InterfaceError, OSError):
             raise Refused("UNAVAILABLE", what="the database") from None
         try:
             raw = await lease.get_raw_connection()

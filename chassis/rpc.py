@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import psycopg
+import sqlalchemy.exc
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
@@ -319,8 +320,10 @@ def refusal_of(problem: BaseException) -> Refused | None:
             return Refused("CONFLICT")
         if isinstance(problem, (psycopg.errors.NumericValueOutOfRange, psycopg.errors.DataError)):
             return Refused("FIELD_INVALID", field="request", problem="holds a value the platform cannot keep")
-        if isinstance(problem, psycopg.OperationalError):
+        if isinstance(problem, (psycopg.OperationalError, psycopg.InterfaceError)):
             return Refused("UNAVAILABLE", what="the database")
+    if isinstance(problem, (sqlalchemy.exc.DBAPIError, ConnectionError)):
+        return Refused("UNAVAILABLE", what="the database")  # it went away while a connection was lent
     if isinstance(problem, TimeoutError):
         return Refused("DEADLINE_EXCEEDED")
     return None

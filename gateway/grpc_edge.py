@@ -19,6 +19,7 @@ from grpc_status import rpc_status
 
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
+from chassis.rpc import refusal_of
 from chassis.service import SERVER_OPTIONS
 from gateway.caller import Identify, Identity, metadata_for, trace_of
 from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
@@ -165,6 +166,8 @@ class Edge(grpc.GenericRpcHandler):
             return self._problems.refused(error, locale, retry_after=error.retry_after).grpc_status()
         if isinstance(error, Refused):
             return self._problems.refused(error, locale).grpc_status()
+        if understood := refusal_of(error):  # the gateway's own database may be away
+            return self._problems.refused(understood, locale).grpc_status()
         log.exception("a defect", exc_info=error, extra={"facts": {"trace_id": trace[3:35]}})
         return self._problems.refused(Refused("INTERNAL", trace=trace[3:35]), locale).grpc_status()
 

@@ -17,6 +17,7 @@ from opentelemetry import trace
 
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
+from chassis.rpc import refusal_of
 from gateway import jsontext, pages, streams
 from gateway.caller import Identify, Identity, trace_of
 from gateway.calls import Endpoint
@@ -178,6 +179,8 @@ class App:
             if problem.reason == "INTERNAL":
                 log.error("%s failed: %s %s", seen.method, error.code().name, error.details())
             return problem
+        if understood := refusal_of(error):  # the gateway's own database may be away
+            return say(understood, locale)
         log.exception("a defect", exc_info=error, extra={"facts": {"trace_id": request.trace}})
         return say(Refused("INTERNAL", trace=request.trace), locale)
 
