@@ -14,6 +14,7 @@ from typing import IO, Any
 
 HERE = "127.0.0.1"
 LARGEST_LOG = 16 * 1024 * 1024
+LOWEST_PORT, HIGHEST_PORT = 15_000, 32_000
 
 
 def write_private(path: Path, text: str) -> None:
@@ -68,14 +69,22 @@ def is_free(port: int, host: str = HERE) -> bool:
         return True
 
 
+def free_port() -> int:
+    """A port that nobody listens on, below those that the system lends to outgoing connections.
+
+    A port of the lent range may be another process' own end of a connection, or lent to one, by the time
+    that it is listened on.
+    """
+    while not is_free(chosen := LOWEST_PORT + secrets.randbelow(HIGHEST_PORT - LOWEST_PORT)):
+        pass
+    return chosen
+
+
 def port(home: Path, name: str) -> int:
     """The port held for *name*: the one of last time while it is free, else another free one."""
     with kept(home / "ports.json") as known:
         while name not in known or not is_free(known[name]):
-            with socket.socket() as probe:
-                probe.bind((HERE, 0))
-                chosen = probe.getsockname()[1]
-            if chosen not in known.values():
+            if (chosen := free_port()) not in known.values():
                 known[name] = chosen
         return int(known[name])
 

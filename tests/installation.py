@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ class Installation:
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(OURS) or k == "TRADEWIND_POSTGRES_BIN"
         }
-        http, grpc = _free_ports(2)
+        http, grpc = files.free_port(), files.free_port()
         self.env = kept | {
             "TRADEWIND_HOME": str(home),
             "TRADEWIND_HTTP_PORT": str(http),
@@ -77,18 +76,6 @@ class Installation:
         found = [self.home / "supervisor.log", *sorted((self.home / "logs").glob("*.log"))]
         ends = [(p.name, p.read_text("utf-8", "replace").splitlines()[-lines:]) for p in found if p.exists()]
         return "\n".join("\n".join([f"== {name}", *end]) for name, end in ends)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all open at once, so that they differ."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @contextmanager

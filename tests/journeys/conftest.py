@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stack import files
 from tests.journeys.api import Api, GrpcApi, HttpApi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,13 +45,6 @@ class Stack:
     def api(self, kind: str) -> Api:
         """The API over "http" or "grpc", as nobody yet."""
         return HttpApi(self.http) if kind == "http" else GrpcApi(self.grpc)
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 class Collector:
@@ -105,7 +98,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
     """`tradewind up --empty --detach`, and `tradewind down` at the end."""
     home = tmp_path_factory.mktemp("stack")
     home.chmod(0o711)
-    http, edge = free_port(), free_port()
+    http, edge = files.free_port(), files.free_port()
     environment = os.environ | {
         "TRADEWIND_HOME": str(home), "TRADEWIND_HTTP_PORT": str(http), "TRADEWIND_GRPC_PORT": str(edge),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
