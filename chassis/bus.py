@@ -7,6 +7,7 @@ here is found again by positions and replayed from the producer.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +20,11 @@ from nats.js.errors import NotFoundError
 from tradewind.type.v1 import feed_pb2
 
 from chassis import telemetry
+from chassis.call import new_id
 
 log = logging.getLogger(__name__)
-IN_FLIGHT = 200
+TOGETHER = 500  # events in one atomic batch: one fsync of the broker for all of them
+IN_FLIGHT = 200  # acknowledgements awaited at once where the broker takes them one by one
 BATCH = 200
 WAIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
@@ -42,7 +45,7 @@ class Bus:
 
     def __init__(self, url: str, replicas: int = 1) -> None:
         self.url, self.replicas = url, replicas
-        self._asserted: set[str] = set()
+        self._asserted: dict[str, bool] = {}  # service → whether its stream takes batches
         self._subscriptions: dict[tuple[str, str, int], Any] = {}
         self._said = ""
         self.client: Any = None
@@ -60,20 +63,25 @@ class Bus:
         )  # fmt: skip
         self.js = self.client.jetstream(timeout=2.0, publish_async_max_pending=IN_FLIGHT * 4)
 
-    async def assert_stream(self, service: str) -> None:
-        """Make the service's stream unless it is there."""
-        if service in self._asserted:
-            return
+    async def assert_stream(self, service: str) -> bool:
+        """Make the service's stream unless it is there; whether it takes events in batches."""
+        if (known := self._asserted.get(service)) is not None:
+            return known
         config = StreamConfig(
             name=stream_name(service), subjects=[f"tradewind.{service}.v1.*.*"],
             retention=RetentionPolicy.LIMITS, discard=DiscardPolicy.OLD, max_age=72 * 3600,
             max_bytes=2 * 1024**3, duplicate_window=600, deny_delete=True, num_replicas=self.replicas,
+            allow_atomic=True,
         )  # fmt: skip
         try:
-            await self.js.stream_info(config.name)
+            found = await self.js.stream_info(config.name)
         except NotFoundError:
-            await self.js.add_stream(config)
-        self._asserted.add(service)
+            found = await self.js.add_stream(config)
+        if not found.config.allow_atomic:  # made by an earlier release, or the broker is older than batches
+            found.config.allow_atomic = True
+            found = await self.js.update_stream(found.config)
+        self._asserted[service] = bool(found.config.allow_atomic)
+        return self._asserted[service]
 
     async def publish(self, service: str, events: Sequence[feed_pb2.FeedEvent]) -> int:
         """Publish events of one partition in order; the position up to which all are acknowledged."""
@@ -81,28 +89,54 @@ class Bus:
         if self.js is None:
             return done
         try:
-            await self.assert_stream(service)
-            for at in range(0, len(events), IN_FLIGHT):
-                chunk = events[at : at + IN_FLIGHT]
-                acks = [
-                    await self.js.publish_async(
-                        subject(service, event.type, event.partition), event.SerializeToString(),
-                        headers={"Nats-Msg-Id": f"{event.event_id}"},
-                    )
-                    for event in chunk
-                ]  # fmt: skip
-                await asyncio.wait(acks, timeout=5)
-                for event, ack in zip(chunk, acks, strict=True):
-                    if not ack.done():
-                        raise TimeoutError("no acknowledgement")
-                    ack.result()
-                    done = event.position
+            batches = await self.assert_stream(service)
+            size = TOGETHER if batches else IN_FLIGHT
+            for at in range(0, len(events), size):
+                chunk = events[at : at + size]
+                if not (batches and await self._together(service, chunk)):
+                    await self._one_by_one(service, chunk)
+                done = chunk[-1].position
                 telemetry.METRICS.count("tradewind_events_published_total", len(chunk), service=service)
         except (NatsError, JetStreamError, TimeoutError, OSError) as problem:
             # The stream may have gone with the broker's disk: look again before the next try.
-            self._asserted.discard(service)
+            self._asserted.pop(service, None)
             await self._trouble(f"the broker does not take events: {problem or type(problem).__name__}")
         return done
+
+    async def _together(self, service: str, events: Sequence[feed_pb2.FeedEvent]) -> bool:
+        """Publish all of them or none (ADR-50 of NATS): one acknowledgement, one fsync.
+
+        False when the broker refuses the batch, as it does when it has had one of them before: it then
+        takes those that are missing one by one.
+        """
+        batch, last = new_id(), len(events)
+        for number, event in enumerate(events, 1):
+            place, content = subject(service, event.type, event.partition), event.SerializeToString()
+            headers = {
+                "Nats-Msg-Id": event.event_id, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number),
+            }  # fmt: skip
+            if number < last:
+                await self.client.publish(place, content, headers=headers)
+                continue
+            headers["Nats-Batch-Commit"] = "1"
+            answer = await self.client.request(place, content, timeout=5, headers=headers)
+        return "error" not in json.loads(answer.data)
+
+    async def _one_by_one(self, service: str, events: Sequence[feed_pb2.FeedEvent]) -> None:
+        """Publish each by itself, many under way at once; returns when all are acknowledged."""
+        for at in range(0, len(events), IN_FLIGHT):
+            acks = [
+                await self.js.publish_async(
+                    subject(service, event.type, event.partition), event.SerializeToString(),
+                    headers={"Nats-Msg-Id": event.event_id},
+                )
+                for event in events[at : at + IN_FLIGHT]
+            ]  # fmt: skip
+            _, pending = await asyncio.wait(acks, timeout=5)
+            if pending:
+                raise TimeoutError("no acknowledgement")
+            for ack in acks:
+                ack.result()
 
     async def fetch(
         self, subscriber: str, source: str, part: int
@@ -125,7 +159,7 @@ class Bus:
             return [], None
         except (NatsError, JetStreamError, OSError) as problem:
             await self._trouble(f"cannot fetch {stream_name(source)}: {problem}")
-            self._asserted.discard(source)
+            self._asserted.pop(source, None)
             self._subscriptions.pop(key, None)
             return None
 

@@ -14,10 +14,11 @@ import os
 import socket
 import uuid
 import zlib
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.any_pb2 import Any as Any_
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 PARTS = 4
 LEASE_SECONDS = 5
 POLL_SECONDS = 0.2
+AT_ONCE = 500  # facts read and published at a time
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 log = logging.getLogger(__name__)
 
 
@@ -83,16 +86,14 @@ def row(event: Message, record: str, version: int, nth: int, call: Call, cause: 
 def feed_event(row: Any, epoch: str) -> feed_pb2.FeedEvent:
     """A row of outbox_read as the event everyone else sees."""
     part, event_id, tenant, record, version, kind, payload, actor, behalf, cause, trace, at, pos = row
-    occurred = Timestamp()
-    occurred.FromDatetime(at.astimezone(UTC))
-    message = feed_pb2.FeedEvent(
+    since = at - _FIRST
+    return feed_pb2.FeedEvent(
         event_id=event_id, partition=part, position=pos, epoch=epoch, organization=tenant, type=kind,
         record=record, record_version=version, actor=actor, on_behalf_of=behalf, cause=cause,
-        occur_time=occurred, traceparent=trace,
+        occur_time=Timestamp(
+            seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000),
+        traceparent=trace, payload=Any_(type_url="type.googleapis.com/" + kind, value=payload),
     )  # fmt: skip
-    message.payload.type_url = "type.googleapis.com/" + kind
-    message.payload.value = bytes(payload)
-    return message
 
 
 class Outbox:
@@ -112,9 +113,9 @@ class Outbox:
             raise Refused("FIELD_INVALID", field="partition", problem=f"must be from 0 to {PARTS - 1}")
         return row[0], row[1], row[2]
 
-    async def read(self, part: int, first: int, most: int) -> list[feed_pb2.FeedEvent]:
-        """Up to *most* facts from position *first* on."""
-        epoch, _, _ = await self.head(part)
+    async def read(self, part: int, first: int, most: int, epoch: str = "") -> list[feed_pb2.FeedEvent]:
+        """Up to *most* facts from position *first* on; *epoch* is the partition's, where it is known."""
+        epoch = epoch or (await self.head(part))[0]
         async with self.store.database.connection() as connection:
             cursor = await connection.execute(
                 "SELECT * FROM outbox_read(%s::smallint, %s, %s::integer)", (part, first, most), prepare=True
@@ -130,25 +131,52 @@ class Relay:
         self.outbox = Outbox(store)
         self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
         self.fresh = asyncio.Event()  # set when positions were given: feeds that wait wake up
+        self._due = [asyncio.Event() for _ in range(PARTS)]  # set when there is something to publish
 
     async def run(self) -> None:
         """Relay until cancelled; give the lease back at the end."""
         try:
-            while True:
-                try:
-                    busy = await self.step()
-                except asyncio.CancelledError:
-                    raise
-                except Exception as problem:  # the server may be away for a while: try again, visibly
-                    log.warning("relay waits: %s", problem)
-                    busy = False
-                    await asyncio.sleep(0.5)
-                if not busy:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.store.woken.wait(), POLL_SECONDS)
-                    self.store.woken.clear()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._number_on())
+                if self.bus is not None:
+                    for part in range(PARTS):
+                        group.create_task(self._publish_on(part))
         finally:
             await asyncio.shield(self._release())
+
+    async def step(self) -> bool:
+        """Number and publish once over all partitions; whether there may be more to do."""
+        busy = await self._number()
+        await asyncio.gather(*(self._publish(part) for part in range(PARTS) if self._due[part].is_set()))
+        return busy
+
+    async def _number_on(self) -> None:
+        """Number whatever is committed, whether the broker takes it or not."""
+        while True:
+            try:
+                busy = await self._number()
+            except asyncio.CancelledError:
+                raise
+            except Exception as problem:  # the server may be away for a while: try again, visibly
+                log.warning("relay waits: %s", problem)
+                busy = False
+                await asyncio.sleep(0.5)
+            if not busy:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.store.woken.wait(), POLL_SECONDS)
+                self.store.woken.clear()
+
+    async def _publish_on(self, part: int) -> None:
+        """Publish what is numbered of a partition, while the next facts are being numbered."""
+        while True:
+            await self._due[part].wait()
+            try:
+                await self._publish(part)
+            except asyncio.CancelledError:
+                raise
+            except Exception as problem:
+                log.warning("relay waits: %s", problem)
+                await asyncio.sleep(0.5)
 
     async def _release(self) -> None:
         try:
@@ -157,9 +185,8 @@ class Relay:
         except Exception as problem:
             log.info("the lease ends by itself: %s", problem)
 
-    async def step(self) -> bool:
-        """Number and publish once over all partitions; whether there may be more to do."""
-        busy = False
+    async def _number(self) -> bool:
+        """Give positions to what was committed, in the partitions led from here; whether there is more."""
         async with self.store.database.connection() as connection, connection.pipeline():
             cursors = [
                 await connection.execute(
@@ -170,28 +197,42 @@ class Relay:
                 for part in range(PARTS)
             ]  # fmt: skip
             counts = [await cursor.fetchone() for cursor in cursors]
+        busy = False
         for part, row in enumerate(counts):
             assert row is not None
             numbered, published, before = row
-            if numbered < 0:
-                continue
-            if numbered:
+            if numbered > 0:
                 self.fresh.set()
                 self.fresh.clear()
+            if numbered >= 0 and published < before + numbered:
+                self._due[part].set()
             busy = busy or numbered >= 1000
-            if self.bus is not None and published < before + numbered:
-                await self._publish(part, published)
         return busy
 
-    async def _publish(self, part: int, published: int) -> None:
-        assert self.bus is not None
-        while events := await self.outbox.read(part, published + 1, 500):
-            done = await self.bus.publish(self.service, events)
+    async def _publish(self, part: int) -> None:
+        """Publish all that is numbered of a partition; the next facts are read while these are under way."""
+        self._due[part].clear()
+        if self.bus is None:
+            return
+        epoch, _, published = await self.outbox.head(part)
+        events = await self.outbox.read(part, published + 1, AT_ONCE, epoch)
+        while events:
+            done, ahead = await asyncio.gather(
+                self.bus.publish(self.service, events),
+                self.outbox.read(part, events[-1].position + 1, AT_ONCE, epoch),
+            )
             if done > published:
-                async with self.store.database.connection() as connection:
-                    await connection.execute(
-                        "SELECT outbox_published(%s::smallint, %s, %s)", (part, self.who, done), prepare=True
-                    )
+                await self._published(part, done)
             if done < events[-1].position:
                 return  # the broker is away or slow: the facts wait here, readers can still replay them
-            published = done
+            published, events = done, ahead
+
+    async def _published(self, part: int, upto: int) -> None:
+        """Note how far the broker got. Forgotten in a crash it is published again, and dropped there."""
+        async with self.store.database.connection() as connection, connection.pipeline():
+            await connection.execute("BEGIN")
+            await connection.execute("SET LOCAL synchronous_commit TO off")
+            await connection.execute(
+                "SELECT outbox_published(%s::smallint, %s, %s)", (part, self.who, upto), prepare=True
+            )
+            await connection.execute("COMMIT")
