@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: up down test lint protos docs lock clean
+.PHONY: up down test lint protos docs lock bench clean
 
 # Starts everything and prints where it is; Ctrl-C stops it. ARGS are passed on: make up ARGS="--fresh"
 up: protos
@@ -31,6 +31,11 @@ protos: $(READY)
 # Writes the generated pages of docs/ anew.
 docs: protos
 	$(BIN)/python -m stack.docs
+
+# What it costs beside the same work in pgbench and Envoy; see bench/README.md. About ten minutes.
+bench: protos
+	@$(PIP) install -q --require-hashes -r bench/requirements.lock
+	$(BIN)/python -m bench $(ARGS)
 
 # Chooses versions anew, within what pyproject.toml allows; the lock names no host.
 lock: $(READY)
