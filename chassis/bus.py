@@ -77,8 +77,9 @@ class Bus:
             found = await self.js.stream_info(config.name)
         except NotFoundError:
             found = await self.js.add_stream(config)
-        if not found.config.allow_atomic:  # made by an earlier release, or the broker is older than batches
-            found.config.allow_atomic = True
+        # Made by an earlier release or another setting, or the broker is older than batches.
+        if not found.config.allow_atomic or found.config.num_replicas != self.replicas:
+            found.config.allow_atomic, found.config.num_replicas = True, self.replicas
             found = await self.js.update_stream(found.config)
         self._asserted[service] = bool(found.config.allow_atomic)
         return self._asserted[service]
@@ -96,7 +97,7 @@ class Bus:
                 if not (batches and await self._together(service, chunk)):
                     await self._one_by_one(service, chunk)
                 done = chunk[-1].position
-                telemetry.METRICS.count("tradewind_events_published_total", len(chunk), service=service)
+                telemetry.METRICS.count("tradewind_events_published_total", len(chunk))
         except (NatsError, JetStreamError, TimeoutError, OSError) as problem:
             # The stream may have gone with the broker's disk: look again before the next try.
             self._asserted.pop(service, None)

@@ -130,6 +130,8 @@ class Consumer:
                 return at
             return await self._failed(source, part, at, run[0], problem)
         telemetry.METRICS.count("tradewind_events_applied_total", len(run), source=source)
+        age = time.time() - run[-1].occur_time.seconds - run[-1].occur_time.nanos / 1e9
+        telemetry.METRICS.observe("tradewind_event_delay_seconds", max(0.0, age), source=source)
         return run[-1].position
 
     async def _transaction(self, source: str, part: int, at: int, run: list[feed_pb2.FeedEvent]) -> None:

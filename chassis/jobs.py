@@ -64,6 +64,14 @@ class Jobs:
                 log.exception("old answers stay a while")
             await asyncio.sleep(1)
 
+    async def turn(self, name: str, period: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Carry *work* out where it is due, *period* seconds after the last time in any process."""
+        if await self._claim(name, period):
+            try:
+                await work()
+            finally:
+                await self._done(name)
+
     async def _claim(self, name: str, period: float) -> bool:
         async with self.store.database.connection() as connection:
             if name not in self._listed:

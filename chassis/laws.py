@@ -6,13 +6,18 @@ A law is SQL that returns the rows that break it, beside SQL that counts what wa
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chassis.call import Call
-from chassis.jobs import organizations
+from chassis.jobs import Jobs, organizations
 from chassis.store import Store
+
+log = logging.getLogger(__name__)
+EVERY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,43 @@ async def verify(service: str, store: Store, laws: Sequence[Law], most: int = 20
         Verdict(service, law.name, law.sentence, counted, tuple(broken[:most]))
         for law, counted, broken in found.values()
     ]
+
+
+class Watch:
+    """Asks the laws of one service once an hour, in one of its processes, and keeps what they said."""
+
+    def __init__(self, service: str, store: Store, laws: Sequence[Law], jobs: Jobs) -> None:
+        self.service, self.store, self.laws, self.jobs = service, store, laws, jobs
+
+    async def run(self) -> None:
+        """Look every minute whether it is time, until cancelled."""
+        while True:
+            try:
+                await self.jobs.turn("ask_laws", EVERY_SECONDS, self.ask)
+            except Exception:
+                log.exception("the conservation laws could not be asked; they are when it is time again")
+            await asyncio.sleep(60)
+
+    async def ask(self) -> None:
+        """Ask every law now and keep the verdicts for the gauges; a broken one is logged with its rows."""
+        verdicts = await verify(self.service, self.store, self.laws)
+        for verdict in verdicts:
+            if verdict.broken:
+                log.error("law broken: %s: %s", verdict.sentence, "; ".join(verdict.broken))
+        columns = [
+            [v.name for v in verdicts],
+            [v.counted for v in verdicts],
+            [len(v.broken) for v in verdicts],
+        ]
+        async with self.store.database.connection() as connection:
+            await connection.execute(
+                "WITH said AS (SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) s(law, n, b)),"
+                " gone AS (DELETE FROM law_verdicts WHERE law NOT IN (SELECT law FROM said))"
+                " INSERT INTO law_verdicts SELECT law, n, b, clock_timestamp() FROM said"
+                " ON CONFLICT (law) DO UPDATE SET counted = EXCLUDED.counted, broken = EXCLUDED.broken,"
+                " asked_at = EXCLUDED.asked_at",
+                columns,
+            )  # fmt: skip
 
 
 async def _ask(tx: Any, sql: str, organization: str) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def upgrade(package: str, owner_url: str, app_url: str) -> list[str]:
 
 def _context(connection: sa.Connection) -> MigrationContext:
     def ours(name: str | None, kind: str, _parents: Any) -> bool:
-        return not (kind == "table" and name in (*schema.TABLES_1, "alembic_version"))
+        return not (kind == "table" and name in (*schema.TABLES, "alembic_version"))
 
     return MigrationContext.configure(connection, opts={"compare_type": True, "include_name": ours})
 
@@ -141,6 +141,13 @@ def install() -> None:
     """What the first migration of every service begins with: the chassis' own tables and functions."""
     op.get_bind().exec_driver_sql(schema.SCHEMA_1.replace("%", "%%"))
     for table in schema.TABLES_1:
+        secure(table)
+
+
+def install_measures() -> None:
+    """What a process may tell of its service: the second text of the chassis' own schema."""
+    op.get_bind().exec_driver_sql(schema.SCHEMA_2.replace("%", "%%"))
+    for table in schema.TABLES_2:
         secure(table)
 
 

@@ -121,3 +121,51 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
   SELECT count(*) FROM gone;
 $$;
 """
+
+# What a process tells of its service (chassis/gauges.py), and what the laws said last.
+TABLES_2 = ("law_verdicts",)
+
+SCHEMA_2 = """
+CREATE TABLE law_verdicts (
+  law text PRIMARY KEY, counted bigint NOT NULL, broken bigint NOT NULL, asked_at timestamptz NOT NULL);
+
+CREATE FUNCTION measures() RETURNS TABLE (what text, labels jsonb, value double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  SELECT 'outbox_position', jsonb_build_object('partition', part::text), pos::double precision
+    FROM public.outbox_head
+  UNION ALL
+  SELECT 'outbox_unpublished', jsonb_build_object('partition', part::text),
+    (pos - published)::double precision FROM public.outbox_head
+  UNION ALL
+  SELECT 'outbox_unnumbered', jsonb_build_object('partition', h.part::text),
+    (SELECT count(*) FROM public.outbox o WHERE o.part = h.part AND o.pos IS NULL)::double precision
+    FROM public.outbox_head h
+  UNION ALL
+  SELECT 'event_position', jsonb_build_object('source', source, 'partition', part::text),
+    pos::double precision FROM public.event_cursor
+  UNION ALL
+  SELECT 'events_parked', jsonb_build_object('source', source), count(*)::double precision
+    FROM public.parked_events GROUP BY source
+  UNION ALL
+  SELECT 'sagas', jsonb_build_object('type', type, 'state', state), count(*)::double precision
+    FROM public.sagas WHERE state IN ('RUNNING', 'COMPENSATING') GROUP BY type, state
+  UNION ALL
+  SELECT 'sagas', jsonb_build_object('type', type, 'state', state), count(*)::double precision
+    FROM public.sagas WHERE state = 'STUCK' GROUP BY type, state
+  UNION ALL
+  SELECT 'saga_oldest_seconds', jsonb_build_object('type', type),
+    extract(epoch FROM clock_timestamp() - min(deadline_at) + interval '24 hours')::double precision
+    FROM public.sagas WHERE state IN ('RUNNING', 'COMPENSATING') GROUP BY type
+  UNION ALL
+  SELECT 'law_broken', jsonb_build_object('law', law), broken::double precision FROM public.law_verdicts
+  UNION ALL
+  SELECT 'law_counted', jsonb_build_object('law', law), counted::double precision FROM public.law_verdicts
+  UNION ALL
+  SELECT 'laws_asked_timestamp_seconds', '{}', extract(epoch FROM min(asked_at))::double precision
+    FROM public.law_verdicts HAVING count(*) > 0;
+$$;
+-- A saga that waits for a person is rare: found without reading those that are done.
+CREATE INDEX sagas_stuck ON sagas (type) WHERE state = 'STUCK';
+"""
+
+TABLES = (*TABLES_1, *TABLES_2)

@@ -26,9 +26,10 @@ from chassis.clients import Clients
 from chassis.database import Database
 from chassis.events import Consumer
 from chassis.feed import feed_of
+from chassis.gauges import Gauges
 from chassis.identity import Signer, Validator
 from chassis.jobs import Jobs
-from chassis.laws import Law
+from chassis.laws import Law, Watch
 from chassis.listing import Tokens
 from chassis.outbox import Relay
 from chassis.reasons import Reasons
@@ -71,6 +72,8 @@ class Runtime:
         self.sagas = Sagas(service.name, self.store, service.sagas, self.clients, self.reasons)
         self.rpcs = [rpc(self) for rpc in (*service.rpcs, feed_of(service.name))]
         self.server = Server(service.name, self.store, self.validator, self.clients)
+        self.watch = Watch(service.name, self.store, service.checks, self.jobs)
+        self.gauges = Gauges(self)
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -106,7 +109,7 @@ class Service:
     ) -> AsyncIterator[tuple[Runtime, int]]:
         """The service at work, and the port it listens on; *background* off leaves relay, consumers,
         jobs and sagas to the caller."""
-        bus = Bus(settings.nats_url) if settings.nats_url and background else None
+        bus = Bus(settings.nats_url, settings.stream_replicas) if settings.nats_url and background else None
         runtime = Runtime(self, settings, bus)
         methods = {path: found for rpc in runtime.rpcs for path, found in rpc.handlers().items()}
         server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CONCURRENT)
@@ -120,11 +123,13 @@ class Service:
         if background:
             tasks = [asyncio.create_task(part) for part in self._background(runtime)]
         await server.start()
+        telemetry.METRICS.collectors.append(runtime.gauges.collect)
         for name in ("", *names):
             await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
             yield runtime, port
         finally:
+            telemetry.METRICS.collectors.remove(runtime.gauges.collect)
             await checker.enter_graceful_shutdown()
             await server.stop(GRACE_SECONDS)
             runtime.consumer.stopping = True
@@ -140,6 +145,7 @@ class Service:
             runtime.consumer.run(runtime.bus),
             runtime.jobs.run(),
             runtime.sagas.run(),
+            runtime.watch.run(),
         ]
 
     def main(self) -> None:
@@ -194,7 +200,7 @@ async def metrics_server(settings: Settings) -> AsyncIterator[None]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
             await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            body = telemetry.METRICS.text().encode()
+            body = (await telemetry.METRICS.collected()).encode()
             head = (
                 f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}"
             )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 PEER = "TRADEWIND_ADDRESS_"
+FILE = "_FILE"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -35,6 +36,12 @@ def _port(value: str) -> int:
 def _count(value: str) -> int:
     if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 1000:
         raise ValueError("must be a whole number from 1 to 1000")
+    return int(value)
+
+
+def _replicas(value: str) -> int:
+    if value not in ("1", "3", "5"):
+        raise ValueError("must be 1, 3 or 5")
     return int(value)
 
 
@@ -85,7 +92,8 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 @dataclass(frozen=True)
 class Variable:
-    """Where a field comes from. `own`: `<env>_<SERVICE>` is looked for first; `secret`: never shown."""
+    """Where a field comes from. `own`: `<env>_<SERVICE>` is looked for first; `secret`: never shown, and
+    may stand in the file that `<env>_FILE` names."""
 
     env: str
     default: str
@@ -134,6 +142,16 @@ class Settings:
             secret=True,
         ),
     ] = field(repr=False)
+    database_admin_url: Annotated[
+        str,
+        Variable(
+            "DATABASE_ADMIN_URL",
+            "",
+            _postgres,
+            "A superuser's way in: with it, `migrate` makes databases and roles that are missing.",
+            secret=True,
+        ),
+    ] = field(repr=False)
     nats_url: Annotated[
         str,
         Variable(
@@ -144,6 +162,10 @@ class Settings:
             secret=True,
         ),
     ] = field(repr=False)
+    stream_replicas: Annotated[
+        int,
+        Variable("TRADEWIND_STREAM_REPLICAS", "1", _replicas, "How many NATS servers keep each stream."),
+    ]
     listen: Annotated[
         str,
         Variable("TRADEWIND_LISTEN", "127.0.0.1:9000", _listen, "Where the gRPC server listens.", own=True),
@@ -236,14 +258,26 @@ def variables() -> dict[str, Variable]:
 
 
 def _read(env: Mapping[str, str], known: Variable, suffix: str) -> Any:
-    own = f"{known.env}_{suffix}"
-    name = own if known.own and env.get(own) else known.env
-    text = env.get(name) or known.default
+    name, text = known.env, ""
+    for name in (f"{known.env}_{suffix}", known.env) if known.own else (known.env,):
+        text = env.get(name, "")
+        if not text and known.secret and (path := env.get(f"{name}{FILE}")):
+            name, text = f"{name}{FILE}", _file(f"{name}{FILE}", path)
+        if text:
+            break
     try:
-        return known.parse(text)
+        return known.parse(text or known.default)
     except ValueError as wrong:
         shown = "the value it holds" if known.secret else repr(text)
         raise SettingsInvalid(f"{name} {wrong}; {shown} is not.") from None
+
+
+def _file(name: str, path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else "it is not text"
+        raise SettingsInvalid(f"{name} names {path}, which cannot be read: {why}.") from None
 
 
 def _check_address(peer: str, address: str) -> None:

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from chassis.call import new_id
 
+log = logging.getLogger(__name__)
 _tracer: trace.Tracer | None = None
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -97,6 +98,7 @@ class Metrics:
         self.help: dict[str, tuple[str, str]] = {}
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         self._histograms: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
+        self.collectors: list[Callable[[], Awaitable[None]]] = []
 
     def describe(self, name: str, kind: str, sentence: str) -> None:
         """Say once what a metric is: kind counter, gauge or histogram."""
@@ -110,6 +112,16 @@ class Metrics:
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         self._values[name, tuple(labels.items())] = value
+
+    def forget(self, name: str) -> None:
+        """Show no value of a gauge until it is set again."""
+        self._values = {key: value for key, value in self._values.items() if key[0] != name}
+
+    async def collected(self) -> str:
+        """The text, once everyone who measures on request has done so."""
+        for collect in list(self.collectors):
+            await collect()
+        return self.text()
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Add an observation to a histogram of seconds."""
@@ -129,7 +141,7 @@ class Metrics:
             lines += [f"# HELP {name} {sentence}", f"# TYPE {name} {kind}"]
             for (metric, labels), value in self._values.items():
                 if metric == name:
-                    lines.append(f"{name}{_labels(labels)} {value:g}")
+                    lines.append(f"{name}{_labels(labels)} {_number(value)}")
             for (metric, labels), cells in self._histograms.items():
                 if metric == name:
                     lines += _histogram(name, labels, cells)
@@ -146,14 +158,21 @@ def _histogram(name: str, labels: tuple[tuple[str, str], ...], cells: list[float
     lines, total = [], 0.0
     for bound, cell in zip((*map(str, BUCKETS), "+Inf"), cells[:-1], strict=True):
         total += cell
-        lines.append(f"{name}_bucket{_labels((*labels, ('le', bound)))} {total:g}")
-    return [*lines, f"{name}_sum{_labels(labels)} {cells[-1]:g}", f"{name}_count{_labels(labels)} {total:g}"]
+        lines.append(f"{name}_bucket{_labels((*labels, ('le', bound)))} {_number(total)}")
+    labelled = _labels(labels)
+    return [*lines, f"{name}_sum{labelled} {_number(cells[-1])}", f"{name}_count{labelled} {_number(total)}"]
+
+
+def _number(value: float) -> str:
+    """To the last digit: a counter beyond a million that is rounded seems to stand still."""
+    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 METRICS = Metrics()
 METRICS.describe("tradewind_rpc_seconds", "histogram", "How long calls took, by method and code.")
 METRICS.describe("tradewind_events_applied_total", "counter", "Events reacted to, by source service.")
-METRICS.describe("tradewind_events_parked", "gauge", "Events set aside after repeated failures, by source.")
+METRICS.describe("tradewind_events_parked_total", "counter", "Events that were set aside, by source.")
+METRICS.describe("tradewind_event_delay_seconds", "histogram", "Age of facts when reacted to, by source.")
 METRICS.describe("tradewind_event_gaps_total", "counter", "Holes in the stream filled from the producer.")
 METRICS.describe("tradewind_events_published_total", "counter", "Events the broker has acknowledged.")
 

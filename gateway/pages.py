@@ -46,7 +46,7 @@ async def _healthz(_request: Request) -> Answer:
 def _metrics(limits: Limits) -> Page:
     async def page(_request: Request) -> Answer:
         METRICS.set("tradewind_http_in_flight", limits.in_flight)
-        return Answer(200, METRICS.text().encode(), b"text/plain; version=0.0.4; charset=utf-8")
+        return Answer(200, (await METRICS.collected()).encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
     return page
 

@@ -37,7 +37,18 @@ def parser() -> argparse.ArgumentParser:
     add("status", "Say what runs; exit code 3 when nothing does.", _status)
     serve = add("serve", "Be one process of the platform, told by its environment.", _serve)
     serve.add_argument("service", choices=layout.PROCESSES)
-    add("migrate", "Bring every database to this version.", _migrate)
+    migrate = add("migrate", "Bring every database, or these processes' own, to this version.", _migrate)
+    migrate.add_argument("process", nargs="*", choices=layout.PROCESSES, default=[])
+    migrate.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="change nothing: wait for somebody else to have done it"
+    )
+    health = add("health", "Ask a process whether it serves; exit code 1 when it does not.", _health)
+    health.add_argument("address", help="host:port of a service, or the http://… address of a page")
+    secrets = add("secrets", "Make the keys and passwords of an installation, each once.", _secrets)
+    secrets.add_argument("folder", type=Path, help="where they are kept, one a file")
+    secrets.add_argument(
+        "--kubernetes", metavar="NAMESPACE", help="print them as Secrets for `kubectl apply -f -`"
+    )
     seed = add("seed", "Make the demo company in the running platform.", _seed)
     seed.add_argument("--empty", action="store_true", help="only an organization with an administrator")
     bring = add("import", "Bring a folder of CSV files in through the public API.", _import)
@@ -79,9 +90,25 @@ def _serve(wanted: argparse.Namespace) -> int:
 
 
 def _migrate(wanted: argparse.Namespace) -> int:
-    from stack import commands
+    from stack import commands, remote
 
+    if wanted.process:
+        return remote.migrate(wanted.process, wanted.wait)
+    if wanted.wait is not None:
+        raise NotPossible("--wait waits for one process' own database: say which.")
     return commands.migrate()
+
+
+def _health(wanted: argparse.Namespace) -> int:
+    from stack import remote
+
+    return remote.health(wanted.address)
+
+
+def _secrets(wanted: argparse.Namespace) -> int:
+    from stack import secret_files
+
+    return secret_files.make(wanted.folder, wanted.kubernetes)
 
 
 def _seed(wanted: argparse.Namespace) -> int:

@@ -150,17 +150,18 @@ def _settings() -> str:
         "# Settings",
         "",
         "Every variable a process reads from its environment. Where *own* is marked, the variable with the",
-        "service's name behind it (`DATABASE_URL_CUSTOMER`) wins over the plain one.",
+        "service's name behind it (`DATABASE_URL_CUSTOMER`) wins over the plain one. What is *secret* is",
+        "never shown, and may stand in a file: `DATABASE_URL_FILE`, `DATABASE_URL_CUSTOMER_FILE` name it.",
         "",
-        "| variable | default | own | what it says |",
-        "|---|---|---|---|",
+        "| variable | default | own | secret | what it says |",
+        "|---|---|---|---|---|",
     ]
     for variable in variables().values():
-        own = "✓" if variable.own else ""
+        own, secret = ("✓" if marked else "" for marked in (variable.own, variable.secret))
         default = f"`{variable.default}`" if variable.default else ""
-        lines.append(f"| `{variable.env}` | {default} | {own} | {variable.sentence} |")
+        lines.append(f"| `{variable.env}` | {default} | {own} | {secret} | {variable.sentence} |")
     lines.append(
-        "| `TRADEWIND_ADDRESS_<SERVICE>` | | | Where another service is: host:port or dns:///host:port. |"
+        "| `TRADEWIND_ADDRESS_<SERVICE>` | | | | Where another service is: host:port or dns:///host:port. |"
     )
     return "\n".join(lines) + "\n"
 

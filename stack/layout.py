@@ -38,6 +38,12 @@ def module_of(process: str) -> str:
     return GATEWAY if process == GATEWAY else f"services.{process}"
 
 
+def newest_revision(process: str) -> str:
+    """The last of its migrations, by number, read without loading any of them."""
+    folder = Path(str(importlib.util.find_spec(module_of(process)).origin)).parent  # type: ignore[union-attr]
+    return max((path.name[:4] for path in (folder / "migrations/versions").glob("[0-9]*.py")), default="")
+
+
 def settings_of(process: str, env: Mapping[str, str] | None = None) -> Settings:
     """The settings of one process."""
     return Settings.from_env(process, database=database_of(process), env=env)
@@ -138,17 +144,13 @@ class Servers:
             yield
 
     def is_current(self, process: str) -> bool:
-        """Whether its database has had the last of its migrations; read without loading any of them."""
-        folder = Path(str(importlib.util.find_spec(module_of(process)).origin)).parent  # type: ignore[union-attr]
-        newest = max(
-            (path.name[:4] for path in (folder / "migrations/versions").glob("[0-9]*.py")), default=""
-        )
+        """Whether its database has had the last of its migrations."""
         try:
             with psycopg.connect(self.urls(process)[0], connect_timeout=5) as db:
                 found = db.execute("SELECT version_num FROM alembic_version").fetchall()
         except psycopg.Error:
             return False
-        return found == [(newest,)]
+        return found == [(newest_revision(process),)]
 
     def urls(self, process: str) -> tuple[str, str]:
         """How the owner of a process' tables and the process itself reach its database."""

@@ -23,6 +23,7 @@ CUSTOMER = "postgresql://customer_app:secret@127.0.0.1:5432/customer"
         ("TRADEWIND_TRACE_RATIO", "half", "must be a number from 0 to 1"),
         ("TRADEWIND_POOL", "0", "must be a whole number from 1 to 1000"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "must be a URL such as http://"),
+        ("TRADEWIND_STREAM_REPLICAS", "2", "must be 1, 3 or 5"),
         ("DATABASE_URL", "mysql://u:p@h/x", "must be a URL such as postgresql://"),
         ("NATS_URL", "localhost:4222", "must be a URL such as nats://"),
         ("TRADEWIND_ADDRESS_CONTRACT", "contract", "must be host:port"),
@@ -62,6 +63,20 @@ def test_what_is_needed_and_not_set_is_named():
         Settings.from_env("customer", env={}).require("database_url")
     with pytest.raises(SettingsInvalid, match="TRADEWIND_ADDRESS_CONTRACT is not set"):
         Settings.from_env("customer", env={}).peer("contract")
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path):
+    (tmp_path / "url").write_text(f"{CUSTOMER}\n")
+    env = {"DATABASE_URL": "postgresql://h/shared", "DATABASE_URL_CUSTOMER_FILE": str(tmp_path / "url")}
+    assert Settings.from_env("customer", env=env).database_url == CUSTOMER
+    with pytest.raises(
+        SettingsInvalid, match=r"NATS_URL_FILE names /none, which cannot be read: No such file"
+    ):
+        Settings.from_env("customer", env={"NATS_URL_FILE": "/none"})
+    (tmp_path / "url").write_text("mysql://u:hunter2@h/x")
+    with pytest.raises(SettingsInvalid, match="DATABASE_URL_CUSTOMER_FILE must be a URL") as refused:
+        Settings.from_env("customer", env=env)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_nothing_set_gives_the_documented_defaults():
