@@ -25,7 +25,7 @@ from chassis.call import new_id
 log = logging.getLogger(__name__)
 TOGETHER = 500  # events in one atomic batch: one fsync of the broker for all of them
 IN_FLIGHT = 200  # acknowledgements awaited at once where the broker takes them one by one
-BATCH = 200
+BATCH = 500  # fetched at a time; more than max_ack_pending would wait for what never comes
 WAIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 

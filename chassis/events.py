@@ -12,11 +12,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from tradewind.type.v1 import feed_pb2
 
 from chassis import telemetry
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from chassis.clients import Clients
 
 log = logging.getLogger(__name__)
-BATCH = 100
+BATCH = 500  # events per transaction, at most
 ATTEMPTS = 5
 Reaction = Callable[[Any, Tx], Awaitable[None]]
 ZERO = "00000000-0000-0000-0000-000000000000"
@@ -135,12 +136,15 @@ class Consumer:
         return run[-1].position
 
     async def _transaction(self, source: str, part: int, at: int, run: list[feed_pb2.FeedEvent]) -> None:
-        calls = [self._call(event) for event in run]
+        # One organization after the other: records belong to one, so each keeps its order, and what is
+        # done in an organization is written at once.
+        ordered = sorted(run, key=lambda event: event.organization)
         with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
-            async with self.store.begin(calls[0]) as tx:
+            async with self.store.begin(self._call(ordered[0])) as tx:
                 parked = await _move(tx, source, part, run[0].epoch, at, run[-1].position)
                 tx.batch = run
-                for event, call in zip(run, calls, strict=True):
+                for event in ordered:
+                    call = self._call(event)
                     if tx.call.tenant != call.tenant:
                         await tx.flush()
                         await tx.enter(call)
@@ -162,7 +166,7 @@ class Consumer:
         actor = event.on_behalf_of or (event.actor if event.actor.startswith("users/") else "")
         return Call(
             tenant=event.organization, user=f"services/{self.service}", method=event.type, actor=actor,
-            now=event.occur_time.ToDatetime(tzinfo=UTC), clients=self.clients, event=event,
+            now=_time(event.occur_time), clients=self.clients, event=event,
             traceparent=event.traceparent, deadline=time.monotonic() + 30,
         )  # fmt: skip
 
@@ -315,6 +319,11 @@ class Consumer:
                 kind, functions = self.reactions[event.type]
                 for function in functions:
                     await function(kind.FromString(event.payload.value), tx)
+
+
+def _time(stamp: Timestamp) -> datetime:
+    """What `ToDatetime` says, in a quarter of the time."""
+    return datetime.fromtimestamp(stamp.seconds, UTC).replace(microsecond=stamp.nanos // 1000)
 
 
 async def _move(tx: Tx, source: str, part: int, epoch: str, at: int, to: int) -> set[tuple[str, str]]:

@@ -146,8 +146,22 @@ def _many(rows: Rows, columns: Sequence[str], cells: list[list[Any]], action: st
     return (
         f"INSERT INTO {rows.name} ({_listed(columns)}) SELECT * FROM unnest({slots})"
         f" ON CONFLICT (tenant_id, {_listed(rows.key)}) DO {action} RETURNING 1",
-        [list(column) for column in zip(*cells, strict=True)], "",
+        [_array(column) for column in zip(*cells, strict=True)], "",
     )  # fmt: skip
+
+
+def _array(cells: Iterable[Any]) -> str:
+    """Values as the text of an array: the driver looks at each by itself, and takes ten times as long."""
+    return "{" + ",".join(map(_element, cells)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)  # true and false are read as well
+    text = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _cell(value: Any) -> Any:

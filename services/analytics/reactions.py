@@ -15,7 +15,7 @@ from tradewind.opportunity.v1 import events_pb2 as opportunity
 from tradewind.opportunity.v1 import opportunity_pb2, pipeline_pb2
 
 from chassis.events import on
-from chassis.kernel.values import Money, Percent, Quantity
+from chassis.kernel.values import SCALE, Money, Percent, Quantity
 from chassis.shapes import read_date, read_decimal, read_money
 from chassis.store import Tx
 from services.analytics.domain import deal as deals
@@ -200,8 +200,9 @@ def order_of(one: order_pb2.Order) -> Order:
 
 
 def _money(message: Any, currency: str) -> Money:
-    """The amount, or nothing of *currency* when the message does not say."""
-    return read_money(message) if message.currency_code else Money.zero(currency)
+    """The amount, or nothing of *currency* when the message does not say; who sent it has checked it."""
+    amount = message.units * SCALE + message.nanos // 100_000
+    return Money(amount, message.currency_code) if message.currency_code else Money.zero(currency)
 
 
 def _day(message: Any, field: str) -> Any:

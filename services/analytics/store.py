@@ -41,15 +41,15 @@ class Facts(Rows, Generic[F]):
         self.fields = [field_of(field, hint) for field, hint in hints_of(fact).items()]
         columns = [column for field in self.fields for column in field.columns]
         super().__init__(name, *columns, key=("name",), index=index)
+        self.names = [column.name for column in columns]
         self.some = f"SELECT * FROM {name} WHERE tenant_id = %s AND name = ANY(%s)"
 
     def row(self, fact: F) -> dict[str, Any]:
         """The fact's cells by column."""
-        return {
-            column.name: cell
-            for field in self.fields
-            for column, cell in zip(field.columns, field.to_row(getattr(fact, field.name)), strict=True)
-        }
+        cells: list[Any] = []
+        for field in self.fields:
+            cells += field.to_row(getattr(fact, field.name))
+        return dict(zip(self.names, cells, strict=True))
 
     def load(self, row: Mapping[str, Any]) -> F:
         """A fact from its cells."""

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
+import pytest
 import pytest_asyncio
 from tradewind.customer.v1 import customer_pb2, events_pb2
 from tradewind.type.v1 import feed_pb2
 
 from chassis.bus import Bus
-from chassis.call import new_id
+from chassis.call import Call, new_id
 from chassis.events import Consumer, on
 from chassis.outbox import Relay, part_of
 from chassis.store import Tx
@@ -99,6 +100,30 @@ async def test_two_processes_with_the_same_batch_apply_it_once(listener: tuple[C
     reached = await asyncio.gather(*(c.apply("customer", part_of(tenant), facts) for c in (first, second)))
     assert reached == [100, 100]
     assert heard.told == [(f"c{n}", 1) for n in range(1, 101)]
+
+
+async def test_organizations_of_one_partition_are_told_in_order_and_each_in_one_go(
+    listener: tuple[Consumer, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, heard = listener
+    tenants = [new_id()]
+    while len(tenants) < 3:
+        if part_of(other := new_id()) == part_of(tenants[0]):
+            tenants.append(other)
+    facts = [fact(tenants[n % 3], n, f"c{n % 3}", n) for n in range(1, 61)]
+    entered: list[str] = []
+    enter = Tx.enter
+
+    async def watched(tx: Tx, call: Call) -> None:
+        entered.append(call.tenant)
+        await enter(tx, call)
+
+    monkeypatch.setattr(Tx, "enter", watched)
+    assert await consumer.apply("customer", part_of(tenants[0]), facts) == 60
+    assert sorted(entered) == sorted(tenants)
+    for which in range(3):
+        mine = [version for name, version in heard.told if name == f"c{which}"]
+        assert mine == sorted(mine) and len(mine) == 20
 
 
 async def test_an_event_that_keeps_failing_is_parked_and_the_others_go_on(

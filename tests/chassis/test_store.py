@@ -231,3 +231,32 @@ async def test_a_call_given_up_leaves_a_pool_that_works(notes: NoteStore, below:
     await asyncio.gather(*(keep(notes, call) for _ in range(12)))
     assert below("SELECT count(*) FROM notes WHERE tenant_id = %s", call.tenant) == [(12,)]
     assert below("SELECT count(*) FROM notes WHERE title LIKE %s", "slow %") == [(0,)]
+
+
+async def test_rows_hold_any_text_to_the_letter(notes: NoteStore) -> None:
+    call = somebody()
+    odd = [
+        "",
+        "NULL",
+        "null",
+        "{}",
+        "a,b",
+        '"',
+        "\\",
+        '\\"',
+        '{a\\,"b"}',
+        " x ",
+        "\n\t",
+        "价格 💶",
+        "'",
+        "%s",
+        None,
+    ]
+    async with notes.begin(call) as tx:
+        for shelf, text in enumerate(odd):
+            tx.put(NoteStore.places, key={"shelf": f"{shelf:02d}"}, values={"holds": text, "full": not shelf})
+    async with notes.begin(call) as tx:
+        found = await tx.rows(
+            'SELECT holds, "full" FROM places WHERE tenant_id = %s ORDER BY shelf', [call.tenant]
+        )
+    assert [(row["holds"], row["full"]) for row in found] == [(text, not at) for at, text in enumerate(odd)]
