@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     serve = add("serve", "Be one process of the platform, told by its environment.", _serve)
     serve.add_argument("service", choices=layout.PROCESSES)
     migrate = add("migrate", "Bring every database, or these processes' own, to this version.", _migrate)
-    migrate.add_argument("process", nargs="*", choices=layout.PROCESSES, default=[])
+    migrate.add_argument("process", nargs="*", type=_process, metavar=f"{{{','.join(layout.PROCESSES)}}}")
     migrate.add_argument(
         "--wait", type=float, metavar="SECONDS", help="change nothing: wait for somebody else to have done it"
     )
@@ -64,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
     add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
     return top
+
+
+def _process(name: str) -> str:
+    """One of several processes; `choices` would refuse that none is named."""
+    if name not in layout.PROCESSES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(layout.PROCESSES)}")
+    return name
 
 
 def _up(wanted: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from chassis.identity import Signer, Validator
 from stack import layout, remote, secret_files
+from stack.__main__ import parser as commands
 from stack.nats import binary
 from stack.running import NotPossible
 from tests.platform import Platform
@@ -107,3 +108,10 @@ def test_the_brokers_files_are_what_a_broker_reads(tmp_path: Path):
     )
     said = subprocess.run([binary(), "-t", "-c", tmp_path / "nats.conf"], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
+
+
+def test_migrate_takes_no_process_or_several() -> None:
+    assert commands().parse_args(["migrate"]).process == []
+    assert commands().parse_args(["migrate", "customer", "gateway"]).process == ["customer", "gateway"]
+    with pytest.raises(SystemExit):
+        commands().parse_args(["migrate", "nobody"])
