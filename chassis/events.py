@@ -125,6 +125,8 @@ class Consumer:
         except Exception as problem:
             if len(run) > 1:  # find the one that fails; those before it count
                 for event in run:
+                    if event.position <= at:  # the COMMIT was carried out, only its answer was lost
+                        continue
                     at = await self._apply_run(source, part, at, [event])
                     if at < event.position:
                         return at
@@ -335,7 +337,7 @@ async def _move(tx: Tx, source: str, part: int, epoch: str, at: int, to: int) ->
     cursor = await tx.connection.execute(
         "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos, epoch = EXCLUDED.epoch"
-        " WHERE c.pos = %s RETURNING 1",
+        " WHERE c.pos = %s AND c.pos < EXCLUDED.pos AND c.epoch = EXCLUDED.epoch RETURNING 1",
         (source, part, epoch, to, at), prepare=True,
     )  # fmt: skip
     parked = await tx.connection.execute("SELECT organization, record FROM parked()", prepare=True)

@@ -126,6 +126,24 @@ async def test_organizations_of_one_partition_are_told_in_order_and_each_in_one_
         assert mine == sorted(mine) and len(mine) == 20
 
 
+async def test_a_commit_whose_answer_was_lost_is_not_applied_again(
+    listener: tuple[Consumer, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, heard = listener
+    tenant = new_id()
+    part, facts = part_of(tenant), [fact(tenant, n, f"c{n}") for n in range(1, 6)]
+    commit, answers = consumer._transaction, iter([True])
+
+    async def cut_off(*batch: Any) -> None:
+        await commit(*batch)
+        if next(answers, False):
+            raise psycopg.OperationalError("the connection is closed")
+
+    monkeypatch.setattr(consumer, "_transaction", cut_off)
+    assert await consumer.apply("customer", part, facts) == 5
+    assert [name for name, _ in heard.told] == ["c1", "c2", "c3", "c4", "c5"]
+
+
 async def test_an_event_that_keeps_failing_is_parked_and_the_others_go_on(
     listener: tuple[Consumer, Heard],
 ) -> None:
