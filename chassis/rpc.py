@@ -241,7 +241,8 @@ class Server:
             except (Refused, psycopg.Error) as problem:
                 if policy.effects and call.request_id and call.tenant:
                     await self._answered(call)
-                if isinstance(problem, _RETRIED) and attempt + 1 < ATTEMPTS and call.remaining() > 0.3:
+                again = isinstance(problem, _RETRIED) or _made_meanwhile(problem)
+                if again and attempt + 1 < ATTEMPTS and call.remaining() > 0.3:
                     await asyncio.sleep(random.uniform(0.01, 0.2))
                     continue
                 refused = problem if isinstance(problem, Refused) else refusal_of(problem)
@@ -303,6 +304,16 @@ def scope_for(policy: Policy, who: Principal) -> str:
     if permission == "service" or scope is None:
         raise Refused("PERMISSION_DENIED", permission=permission)
     return scope if policy.scoped else "all"
+
+
+def _made_meanwhile(problem: BaseException) -> bool:
+    """Whether two at once made the one thing that follows from the same cause: the later one finds it now.
+
+    Ids that nobody chose collide only so; what people name, and must be told of, has a constraint of its own.
+    """
+    if not isinstance(problem, psycopg.errors.UniqueViolation):
+        return False
+    return (problem.diag.constraint_name or "").endswith("_pkey")
 
 
 def refusal_of(problem: BaseException) -> Refused | None:

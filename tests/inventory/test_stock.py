@@ -60,6 +60,18 @@ async def test_stock_is_seen_as_it_is_now(shop: Shop) -> None:
 
 
 @pytest.mark.req("INV-02")
+async def test_the_first_goods_of_a_product_may_come_in_at_several_gates_at_once(shop: Shop) -> None:
+    for _ in range(5):
+        pump = await shop.product()
+        await asyncio.gather(
+            *(
+                shop.ReceiveStock(product=pump.name, quantity=decimal(1), reason=f"gate {gate}")
+                for gate in range(8)
+            )
+        )
+        assert await shop.balance(pump) == ("8", "0", "8")
+
+
 async def test_availability_says_for_each_line_whether_it_suffices(shop: Shop) -> None:
     pump, visit = await shop.product(stock=5), await shop.product(kind="SERVICE")
     await shop.ReserveStock(product=pump.name, quantity=decimal(2))
