@@ -171,10 +171,10 @@ def verb(name: str, contract: Contract) -> Contract:
     return done[name]()
 
 
+# "update", "delete", "plan", "amend" and "fulfil" ask the table without moving: their own tests try them.
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize(
-    "name",
-    ["submit", "approve", "reject", "sign", "start", "interrupt", "resume", "complete", "close", "terminate"],
+    "name", sorted(LIFECYCLE.steps.keys() - {"update", "delete", "plan", "amend", "fulfil"})
 )
 def test_every_verb_in_every_state(name: str, state: State) -> None:
     steps = CONTRACT.submit(by=ANN).approvals

@@ -146,8 +146,9 @@ def test_whatever_is_invoiced_books_to_zero(lines: list[tuple[int, int, int]]) -
         assert all(entry.amount for entry in entries)
 
 
+# "update" and "delete" ask the table without moving: the tests of the service try them.
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("name", ["post", "pay", "credit"])
+@pytest.mark.parametrize("name", sorted(LIFECYCLE.steps.keys() - {"update", "delete"}))
 def test_every_verb_in_every_state(name: str, state: State) -> None:
     invoice = replace(POSTED if name != "post" else INVOICE, state=state)
     done = {

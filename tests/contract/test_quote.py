@@ -110,10 +110,9 @@ def verb(name: str, quote: Quote) -> Quote:
     return done[name]()
 
 
+# "update" and "delete" ask the table without moving: the tests of the service try them.
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize(
-    "name", ["submit", "approve", "reject", "send", "accept", "decline", "expire", "revise"]
-)
+@pytest.mark.parametrize("name", sorted(LIFECYCLE.steps.keys() - {"update", "delete"}))
 def test_every_verb_in_every_state(name: str, state: State) -> None:
     steps = discounted("15").submit(by=ANN).approvals
     quote = replace(discounted("15"), state=state, approvals=steps, requester=ANN)
