@@ -39,6 +39,13 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
+def variables(path: Path) -> dict[str, str]:
+    """The NAME=value lines of a file, or {} when there is no such file; `#` begins a remark."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    pairs = (line.partition("=") for line in map(str.strip, lines) if line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 @contextmanager
 def kept(path: Path) -> Iterator[dict[str, Any]]:
     """A private JSON file as a dict: read at the start, written back at the end, one process at a time."""

@@ -96,7 +96,11 @@ class Servers:
             )
 
     def environment(self, process: str) -> dict[str, str]:
-        """What *process* is told: its own database and broker, and where it and its peers are reached."""
+        """What *process* is told: its own database and broker, and where it and its peers are reached.
+
+        `environment/<process>.env` in the installation's folder has the last word, for this process alone:
+        another log level, or a peer that is reached by way of a proxy.
+        """
         env = {
             name: value
             for name, value in os.environ.items()
@@ -113,7 +117,7 @@ class Servers:
         env[f"TRADEWIND_METRICS_LISTEN_{upper}"] = self.address(process, "metrics")
         for peer in PROCESSES:
             env[f"TRADEWIND_ADDRESS_{database_of(peer).upper()}"] = self.address(peer)
-        return env
+        return env | files.variables(self.home / "environment" / f"{process}.env")
 
     def address(self, process: str, purpose: str = "grpc") -> str:
         """Where a process listens; the same as long as the port is free."""

@@ -27,14 +27,14 @@ class Installation:
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(OURS) or k == "TRADEWIND_POSTGRES_BIN"
         }
-        http, grpc = files.free_port(), files.free_port()
         self.env = kept | {
             "TRADEWIND_HOME": str(home),
-            "TRADEWIND_HTTP_PORT": str(http),
-            "TRADEWIND_GRPC_PORT": str(grpc),
+            "TRADEWIND_HTTP_PORT": str(files.free_port()),
+            "TRADEWIND_GRPC_PORT": str(files.free_port()),
         }
         self.env |= env
-        self.http, self.grpc = f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}"
+        self.http = f"http://127.0.0.1:{self.env['TRADEWIND_HTTP_PORT']}"
+        self.grpc = f"127.0.0.1:{self.env['TRADEWIND_GRPC_PORT']}"
 
     def tradewind(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""

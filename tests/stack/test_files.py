@@ -45,3 +45,14 @@ def test_a_log_that_has_grown_large_is_put_aside(home: Path, monkeypatch: pytest
             log.write(text)
     assert (home / "a.log.1").read_bytes() == b"first goes on"
     assert (home / "a.log").read_bytes() == b"second"
+
+
+def test_variables_are_read_line_by_line(home: Path):
+    path = home / "environment" / "customer.env"
+    assert files.variables(path) == {}
+    path.parent.mkdir()
+    path.write_text(
+        "# louder, for a day\nTRADEWIND_LOG_LEVEL = DEBUG\n\nNATS_URL=nats://a:b=c@127.0.0.1:4222\n"
+    )
+    found = {"TRADEWIND_LOG_LEVEL": "DEBUG", "NATS_URL": "nats://a:b=c@127.0.0.1:4222"}
+    assert files.variables(path) == found
