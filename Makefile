@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: up down test lint protos docs lock bench clean
+.PHONY: up down test chaos lint protos docs lock bench clean
 
 # Starts everything and prints where it is; Ctrl-C stops it. ARGS are passed on: make up ARGS="--fresh"
 up: protos
@@ -18,6 +18,10 @@ down: $(READY)
 
 test: protos
 	$(BIN)/python -m pytest $(ARGS)
+
+# Hurts a whole installation at work, seed after seed, and judges it; goes on where it was interrupted.
+chaos: protos
+	$(BIN)/python -m tests.chaos --long $(ARGS)
 
 lint: protos
 	$(BIN)/ruff check .

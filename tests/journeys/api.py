@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import grpc
 import httpx
@@ -62,28 +63,9 @@ class HttpApi(Api):
         self.client = httpx.Client(base_url=address, timeout=SECONDS)
 
     def call(self, method: Method, request: dict[str, Any]) -> dict[str, Any]:
-        """Builds the route from the contract: what the path names goes there, the rest into body or query."""
-        route, rest = method.routes[0], dict(request)
-
-        def place(match: re.Match[str]) -> str:
-            path = match[1].partition("=")[0].split(".")
-            if len(path) == 1:
-                return str(rest.pop(json_name(path[0])))
-            inner = dict(rest[json_name(path[0])])
-            rest[json_name(path[0])] = inner
-            return str(inner.pop(json_name(path[1])))
-
-        url = re.sub(r"\{([^}]+)\}", place, route.template)
-        body = None
-        if route.body == "*":
-            body, rest = rest, {}
-        elif route.body:
-            body = rest.pop(json_name(route.body), {})
+        verb, url, body = placed(method, request)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        answer = self.client.request(
-            route.verb, url, json=body, headers=headers,
-            params=[pair for key, value in rest.items() for pair in query(key, value)],
-        )  # fmt: skip
+        answer = self.client.request(verb, url, json=body, headers=headers)
         said = answer.json()
         if answer.status_code != 200:
             raise Refusal(said["reason"], said.get("facts", {}))
@@ -111,6 +93,28 @@ class GrpcApi(Api):
         except grpc.RpcError as no:
             reason, facts = reason_of(no)
             raise Refusal(reason or no.code().name, facts) from no
+
+
+def placed(method: Method, request: dict[str, Any]) -> tuple[str, str, dict[str, Any] | None]:
+    """Verb, URL and body by the contract: what the path names goes there, the rest into body or query."""
+    route, rest = method.routes[0], dict(request)
+
+    def place(match: re.Match[str]) -> str:
+        path = match[1].partition("=")[0].split(".")
+        if len(path) == 1:
+            return str(rest.pop(json_name(path[0])))
+        inner = dict(rest[json_name(path[0])])
+        rest[json_name(path[0])] = inner
+        return str(inner.pop(json_name(path[1])))
+
+    url = re.sub(r"\{([^}]+)\}", place, route.template)
+    body = None
+    if route.body == "*":
+        body, rest = rest, {}
+    elif route.body:
+        body = rest.pop(json_name(route.body), {})
+    asked = urlencode([pair for key, value in rest.items() for pair in query(key, value)])
+    return route.verb, f"{url}?{asked}" if asked else url, body
 
 
 def json_name(snake: str) -> str:
