@@ -14,6 +14,11 @@ from tradewind.type.v1 import errors_pb2, options_pb2
 
 from chassis.kernel.refusals import Refused
 
+# Refusals that asking again would not change: kept like an answer.
+FINAL = frozenset({
+    code_pb2.INVALID_ARGUMENT, code_pb2.FAILED_PRECONDITION, code_pb2.ALREADY_EXISTS, code_pb2.NOT_FOUND,
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Meaning:

@@ -31,7 +31,7 @@ from chassis import requests, telemetry
 from chassis.call import Call
 from chassis.identity import Principal, Validator
 from chassis.kernel.refusals import Refused
-from chassis.reasons import Reasons
+from chassis.reasons import FINAL, Reasons
 from chassis.store import Replayed, Store, request_hash
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
-_FINAL = {
-    code_pb2.INVALID_ARGUMENT,
-    code_pb2.FAILED_PRECONDITION,
-    code_pb2.ALREADY_EXISTS,
-    code_pb2.NOT_FOUND,
-}
 _RETRIED = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
@@ -269,7 +263,7 @@ class Server:
         ):
             return
         status = self.reasons.status(refused, call.locale)
-        if not policy.effects or status.code not in _FINAL:
+        if not policy.effects or status.code not in FINAL:
             return
         beside = replace(call, request_id="")  # its own transaction: the refused one is gone
         try:

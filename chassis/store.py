@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -368,11 +368,21 @@ class Tx:
     def keep(self, *, refused: bool, answer: bytes) -> None:
         """Keep what is answered to the call's request_id. A second answer raises: the first one stands."""
         call = self.call
-        self.writes.raw(
-            "INSERT INTO answers (tenant_id, principal, method, request_id, request_hash, refused,"
-            " response) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING 1",
-            [call.tenant, call.user, call.method, call.request_id, call.request_hash, refused, answer],
+        self.writes.answer(
+            [call.tenant, call.user, call.method, call.request_id, call.request_hash, refused, answer]
         )
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """What is written inside, where nothing may be awaited, is forgotten if it ends in a refusal."""
+        kept = (self.writes.copy(), dict(self._seen), set(self._unscoped), set(self._purged),
+                dict(self._nth), self.emitted, set(self.organizations))  # fmt: skip
+        try:
+            yield
+        except Refused:
+            (self.writes, self._seen, self._unscoped, self._purged,
+             self._nth, self.emitted, self.organizations) = kept  # fmt: skip
+            raise
 
     def fold(self, model: Rows, *, key: Mapping[str, Any], add: Mapping[str, int]) -> None:
         """Add to the sums of one key of a read model; one key is sent once, however often it is added to."""

@@ -92,6 +92,11 @@ class Collection(Generic[R]):
         changes = ", ".join(f"{quoted(column)} = %s" for column in self.columns if column != "id")
         self.select = f"SELECT {listed} FROM {self.name} WHERE tenant_id = %s"
         self.insert = f"INSERT INTO {self.name} (tenant_id, {listed}) VALUES (%s, {slots}) RETURNING 1"
+        types = [column.type.compile(_POSTGRES) for column in self.table.columns]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        self.insert_many = (
+            f"INSERT INTO {self.name} (tenant_id, {listed}) SELECT * FROM unnest({arrays}) RETURNING 1"
+        )
         self.update = (
             f"UPDATE {self.name} SET {changes} WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1"
         )

@@ -17,6 +17,9 @@ FACT_COLUMNS = (
     "part, event_id, tenant_id, record, record_version, nth, type, payload, actor, on_behalf_of, cause,"
     " traceparent, occurred_at"
 )
+ANSWER_COLUMNS = "tenant_id, principal, method, request_id, request_hash, refused, response"
+_ANSWER_TYPES = ["uuid", "text", "text", "text", "bytea", "boolean", "bytea"]
+MANY = 8  # new records of one collection: from here on they are sent as columns
 ARMS = 24  # per statement: a longer one costs more to plan than it saves
 Arm = tuple[str, list[Any], str]  # statement, parameters, what to say when it touched no row
 
@@ -29,18 +32,34 @@ class Writes:
         # (table, columns) → the table, and its rows by their place
         self._puts: dict[tuple[Any, ...], tuple[Rows, dict[tuple[Any, ...], list[Any]]]] = {}
         self._folds: dict[tuple[str, tuple[Any, ...]], tuple[Rows, str, dict[str, Any], dict[str, int]]] = {}
-        self._inserted: set[tuple[str, str]] = set()
+        self._inserted: dict[tuple[str, str], Collection[Any]] = {}
         self._expected: dict[tuple[str, str], int] = {}
         self._facts: list[list[Any]] = []
+        self._answers: list[list[Any]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._arms or self._puts or self._folds or self._facts)
+        return bool(self._arms or self._puts or self._folds or self._facts or self._answers)
+
+    def copy(self) -> Writes:
+        """As it is now, whatever is added to either from here on."""
+        other = Writes()
+        other._arms, other._inserted, other._expected = (
+            dict(self._arms),
+            dict(self._inserted),
+            dict(self._expected),
+        )
+        other._puts = {key: (rows, dict(kept)) for key, (rows, kept) in self._puts.items()}
+        other._folds = {
+            key: (model, tenant, of, dict(sums)) for key, (model, tenant, of, sums) in self._folds.items()
+        }
+        other._facts, other._answers = list(self._facts), list(self._answers)
+        return other
 
     def insert(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
         if key in self._arms and key not in self._inserted:  # the row that was there goes first
             self._arms[object()] = self._arms.pop(key)
-        self._inserted.add(key)
+        self._inserted[key] = collection
         self._arms[key] = (collection.insert, [tenant, *collection.row(record)], "")
 
     def update(self, collection: Collection[Any], tenant: str, record: Record, expected: int) -> None:
@@ -59,7 +78,7 @@ class Writes:
         key = (collection.name, record.id)
         if key in self._inserted and key in self._arms:  # it was never there
             del self._arms[key]
-            self._inserted.discard(key)
+            del self._inserted[key]
             return
         expected = self._expected.get(key, record.version) if key in self._arms else record.version
         params = [tenant, record.id, expected]
@@ -68,6 +87,10 @@ class Writes:
     def raw(self, statement: str, params: list[Any], otherwise: str = "") -> None:
         """A statement of its own, ending in RETURNING 1; *otherwise* is said when it touches no row."""
         self._arms[object()] = (statement, params, otherwise)
+
+    def answer(self, row: list[Any]) -> None:
+        """What was answered to a request (ANSWER_COLUMNS)."""
+        self._answers.append(row)
 
     def fact(self, row: list[Any]) -> None:
         """A row of the outbox (FACT_COLUMNS); rows get their ids in the order of their making."""
@@ -127,11 +150,39 @@ class Writes:
             arms.append((statement, [cell for row in chunk for cell in row], ""))
         return arms
 
+    def _answer_arms(self) -> list[Arm]:
+        if not self._answers:
+            return []
+        head = f"INSERT INTO answers ({ANSWER_COLUMNS})"
+        if len(self._answers) == 1:
+            return [(f"{head} VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING 1", self._answers[0], "")]
+        slots = ", ".join(f"%s::{kind}[]" for kind in _ANSWER_TYPES)
+        columns = [_array(column) for column in zip(*self._answers, strict=True)]
+        return [(f"{head} SELECT * FROM unnest({slots}) RETURNING 1", columns, "")]
+
+    def _record_arms(self) -> list[Arm]:
+        """Changes of records in the order of their making; many new ones of a kind go with the last."""
+        new: dict[str, list[Any]] = {}
+        for key in self._arms:
+            if key in self._inserted:
+                new.setdefault(self._inserted[key].name, []).append(key)
+        together = {key: keys for keys in new.values() if len(keys) >= MANY for key in keys}
+        arms: list[Arm] = []
+        for key, arm in self._arms.items():
+            keys = together.get(key, [])
+            if not keys:
+                arms.append(arm)
+            elif key == keys[-1]:
+                columns = zip(*(self._arms[one][1] for one in keys), strict=True)
+                arms.append((self._inserted[key].insert_many, [_array(cells) for cells in columns], ""))
+        return arms
+
     def take(self) -> list[tuple[str, list[Any]]]:
         """The statements to send, and forget them."""
-        arms = [*self._arms.values(), *self._put_arms(), *self._fold_arms(), *self._fact_arms()]
-        self._arms, self._puts, self._folds, self._facts = {}, {}, {}, []
-        self._expected, self._inserted = {}, set()
+        arms = [*self._record_arms(), *self._put_arms(), *self._fold_arms(), *self._fact_arms(),
+                *self._answer_arms()]  # fmt: skip
+        self._arms, self._puts, self._folds, self._facts, self._answers = {}, {}, {}, [], []
+        self._expected, self._inserted = {}, {}
         return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
 
 

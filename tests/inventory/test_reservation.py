@@ -13,6 +13,7 @@ from tradewind.inventory.v1 import reservation_pb2
 
 from chassis.call import new_id
 from chassis.kernel.refusals import Refused
+from chassis.reasons import reason_of
 from services.inventory.domain.reservation import LIFECYCLE, Reservation, State
 from tests.inventory.conftest import Shop, quantity
 from tests.inventory.test_stock import laws_hold
@@ -65,6 +66,26 @@ async def test_the_same_request_reserves_once(shop: Shop) -> None:
     first, again = await shop.ReserveStock(**asked), await shop.ReserveStock(**asked)
     assert first == again
     assert await shop.balance(pump) == ("5", "3", "2")
+
+
+async def test_the_last_goods_are_promised_exactly_once_whoever_asks_at_once(
+    shop: Shop, inventory: Running
+) -> None:
+    """One hot product: each of many is promised one or told, for itself, that there is none left."""
+    pump, rare = await shop.product(stock=20), await shop.product(stock=1)
+    asks = [shop.ReserveStock(product=pump.name, quantity=decimal(1), purpose=f"cart {n}") for n in range(60)]
+    asks += [shop.ReserveStock(product=rare.name, quantity=decimal(n)) for n in (2, 1, 3)]
+    asks.append(shop.ReserveStock(product="products/none", quantity=decimal(1)))
+    told = await asyncio.gather(*asks, return_exceptions=True)
+    held = [one for one in told if isinstance(one, Promise)]
+    assert len([one for one in held if one.product == pump.name]) == 20
+    assert len({one.name for one in held}) == 21
+    reasons = [reason_of(one) for one in told if not isinstance(one, Promise)]
+    assert sorted({reason for reason, _ in reasons}) == ["REFERENCE_UNKNOWN", "STOCK_SHORT"]
+    asked = {facts["asked"] for reason, facts in reasons if facts.get("sku") == rare.sku}
+    assert asked == {"2", "3"}  # each with the facts of its own request
+    assert (await shop.balance(pump), await shop.balance(rare)) == (("20", "20", "0"), ("1", "1", "0"))
+    await laws_hold(inventory)
 
 
 async def test_a_promise_whose_time_is_over_gives_its_goods_free(shop: Shop, inventory: Running) -> None:

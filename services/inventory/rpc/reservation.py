@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chassis.call import Call
+from chassis.coalescer import Coalescer
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Quantity
 from chassis.rpc import Rpc
+from chassis.service import Runtime
 from chassis.shapes import read_decimal
+from chassis.store import Tx
+from services.inventory.domain.product import Product
 from services.inventory.domain.reservation import Reservation
-from services.inventory.domain.stock import positive
+from services.inventory.domain.stock import Stock, positive
 from services.inventory.store import (
+    Place,
     free,
     hold,
     lock_stock,
@@ -30,25 +38,18 @@ class ReservationRpc(Rpc):
     service = "tradewind.inventory.v1.ReservationService"
     shape = show_reservation
 
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.reserving = Coalescer(self.store, "inventory", runtime.reasons, _read_shelf, _reserve)
+
     async def ReserveStock(self, request: Any, call: Call) -> Any:
-        """Goods are promised to the caller for a while."""
-        quantity = positive(Quantity(read_decimal(request.quantity, "quantity")))
-        expire_time = _expiry(request, call)
+        """Goods are promised to the caller for a while, together with what others ask for at that moment."""
+        positive(Quantity(read_decimal(request.quantity, "quantity")))
+        _expiry(request, call)
+        if not call.validate_only:
+            return await self.reserving.ask(request, call)
         async with self.store.begin(call) as tx:
-            known = await products_of(tx, [request.product])
-            if request.product not in known:
-                raise Refused("REFERENCE_UNKNOWN", field="product", name=request.product)
-            product = known[request.product].must_be_stocked()
-            warehouse = tx.name(await warehouse_of(tx, request.warehouse))
-            stock = (await lock_stock(tx, [(request.product, warehouse)])).get((request.product, warehouse))
-            if stock is None:
-                raise Refused("STOCK_SHORT", sku=product.sku, asked=quantity, available=Quantity(0))
-            promise = Reservation(
-                id=call.new_id(), product=request.product, warehouse=warehouse, quantity=quantity,
-                purpose=request.purpose, expire_time=expire_time,
-            )  # fmt: skip
-            made, _ = hold(tx, stock, promise)
-            return tx.reply(show_reservation(made))
+            return _reserve(tx, request, await _read_shelf(tx, [request]))
 
     async def ReleaseReservation(self, request: Any, call: Call) -> Any:
         """Promised goods are free again."""
@@ -59,6 +60,51 @@ class ReservationRpc(Rpc):
             promise.release(at=call.now)  # refuses what was resolved before, ahead of the balance
             (freed,) = await free(tx, [promise])
             return tx.reply(show_reservation(freed))
+
+
+@dataclass
+class _Shelf:
+    """What the requests of a transaction may need, and how it stands after those decided so far."""
+
+    products: Mapping[str, Product]
+    warehouses: Mapping[str, str]  # as it was asked for, perhaps not at all → its name
+    stock: dict[Place, Stock]
+
+
+async def _read_shelf(tx: Tx, requests: Sequence[Any]) -> _Shelf:
+    """Products and warehouses, and every balance that may change, locked all at once and in one order."""
+    products = await products_of(tx, {request.product for request in requests})
+    warehouses: dict[str, str] = {}
+    for asked in {request.warehouse for request in requests}:
+        with suppress(Refused):  # said to those who named it
+            warehouses[asked] = tx.name(await warehouse_of(tx, asked))
+    places = {
+        (request.product, warehouses[request.warehouse])
+        for request in requests
+        if request.product in products and request.warehouse in warehouses
+    }
+    return _Shelf(products, warehouses, await lock_stock(tx, places))
+
+
+def _reserve(tx: Tx, request: Any, shelf: _Shelf) -> Any:
+    """One promise, of what those before it have left."""
+    if request.product not in shelf.products:
+        raise Refused("REFERENCE_UNKNOWN", field="product", name=request.product)
+    product = shelf.products[request.product].must_be_stocked()
+    if request.warehouse not in shelf.warehouses:
+        if not request.warehouse:
+            raise Refused("WAREHOUSE_MISSING")
+        raise Refused("REFERENCE_UNKNOWN", field="warehouse", name=request.warehouse)
+    place = (request.product, shelf.warehouses[request.warehouse])
+    quantity = Quantity(read_decimal(request.quantity, "quantity"))
+    if place not in shelf.stock:
+        raise Refused("STOCK_SHORT", sku=product.sku, asked=quantity, available=Quantity(0))
+    promise = Reservation(
+        id=tx.call.new_id(), product=place[0], warehouse=place[1], quantity=quantity,
+        purpose=request.purpose, expire_time=_expiry(request, tx.call),
+    )  # fmt: skip
+    made, shelf.stock[place] = hold(tx, shelf.stock[place], promise)
+    return tx.reply(show_reservation(made))
 
 
 def _expiry(request: Any, call: Call) -> datetime:
