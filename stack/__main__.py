@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--empty", action="store_true", help="make no demo company, only an administrator")
     up.add_argument("--report-to", type=int, help=argparse.SUPPRESS)
     add("down", "End what `up` started; data are kept.", _down)
-    add("status", "Say what runs; exit code 3 when nothing does.", _status)
+    add("status", "Say what runs and whether it answers; exit code 3 when nothing runs.", _status)
     serve = add("serve", "Be one process of the platform, told by its environment.", _serve)
     serve.add_argument("service", choices=layout.PROCESSES)
     migrate = add("migrate", "Bring every database, or these processes' own, to this version.", _migrate)

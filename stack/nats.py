@@ -67,6 +67,11 @@ class Nats:
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def address(self) -> str:
+        """Where it is asked whether it lives."""
+        return f"nats://{HERE}:{self.port}"
+
     def start(self) -> None:
         """Bring it up and wait until JetStream is there."""
         self.spawn()

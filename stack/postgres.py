@@ -79,6 +79,11 @@ class Postgres:
         self.process: subprocess.Popen[bytes] | None = None
         self.nobody = os.geteuid() == 0 and not launch.can_enter_namespace()
 
+    @property
+    def address(self) -> str:
+        """Where it is asked whether it lives."""
+        return f"postgres://{HERE}:{self.port}"
+
     def start(self) -> None:
         """Bring the cluster up and wait until it answers; a crash before is recovered from."""
         self.log.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -80,7 +81,9 @@ def down() -> int:
 
 
 def status() -> int:
-    """What runs, one line a process; exit code 3 when nothing does."""
+    """What runs, one line a process; exit code 3 when nothing does, 1 when something does not answer."""
+    from stack.pulse import Heard, ask
+
     home = Settings.from_env("").home.absolute()
     pid = runner(home)
     if not pid:
@@ -88,8 +91,13 @@ def status() -> int:
         return 3
     state = read_json(home / "state.json")
     console.print(f"Tradewind runs in {home} (process {pid}): HTTP {state['http']}, gRPC {state['grpc']}")
-    for process in state["processes"]:
+    processes = state["processes"]
+    with ThreadPoolExecutor(max_workers=max(1, len(processes))) as crowd:
+        heard = list(crowd.map(ask, (process.get("address", "") for process in processes)))
+    for process, said in zip(processes, heard, strict=True):
         console.print(
-            f"  {process['name']:<12} {process['pid']:>7}  {process['restarts']} restarts  {process['log']}"
+            f"  {process['name']:<12} {process['pid']:>7}  {said:<16} {process['restarts']} restarts"
+            f"  {process['log']}",
+            style=None if said == Heard.ANSWERS else "red",
         )
-    return 0
+    return 0 if all(said == Heard.ANSWERS for said in heard) else 1

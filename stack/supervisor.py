@@ -19,12 +19,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from stack import launch, layout
 from stack.files import is_free, open_log, write_private
+from stack.pulse import EVERY, SILENCES, WITHIN, Pulse
 
 STARTS_WITHIN = 120.0
 STOPS_WITHIN = 30.0  # a service finishes what it does within 25 s
 STATE = "state.json"  # what runs; left behind only by a supervisor that was killed
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-STEADY_AFTER = 30.0  # a process that has lived so long starts over with the first pause
+STEADY_AFTER = 15.0  # a process that has lived so long starts over with the first pause
 
 
 class StartFailed(Exception):
@@ -38,6 +39,8 @@ class Process(Protocol):
     log: Path
     process: subprocess.Popen[bytes] | None
 
+    @property
+    def address(self) -> str: ...
     def spawn(self) -> None: ...
     def alive(self) -> bool: ...
     def ready(self) -> bool: ...
@@ -50,6 +53,13 @@ class Child:
     def __init__(self, name: str, env: dict[str, str], log: Path, readiness: str) -> None:
         self.name, self.env, self.log, self.readiness = name, env, log, readiness
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it is asked whether it lives: without a look at anybody it needs."""
+        if self.readiness.startswith("http"):
+            return self.readiness.rpartition("/")[0] + "/healthz"
+        return f"grpc://{self.readiness}"
 
     def spawn(self) -> None:
         """Start it; what it says goes to its log."""
@@ -112,10 +122,21 @@ class Watched:
     pause: float = FIRST_PAUSE
     started: float = field(default_factory=time.monotonic)
     due: float = 0.0
+    pulse: Pulse | None = None
 
     def look(self) -> str:
-        """Start it again when it has died and its pause is over; a sentence when something happened."""
+        """Start it again when it has died and its pause is over; a sentence when something happened.
+
+        One that is frozen is killed first: nobody else would.
+        """
         now = time.monotonic()
+        if self.child.alive() and self.pulse is not None and self.pulse.frozen:
+            assert self.child.process is not None
+            self.child.process.kill()
+            self.child.process.wait()
+            self.pulse.begin_again()
+            silent = SILENCES * max(EVERY, WITHIN)
+            return f"{self.child.name} has not answered for {silent:.0f} s; it is killed."
         if self.child.alive():
             if now - self.started > STEADY_AFTER:
                 self.pause = FIRST_PAUSE
@@ -128,6 +149,8 @@ class Watched:
         if now < self.due:
             return ""
         self.child.spawn()
+        if self.pulse is not None:
+            self.pulse.begin_again()
         self.restarts, self.started, self.due = self.restarts + 1, now, 0.0
         return f"{self.child.name} runs again."
 
@@ -201,6 +224,8 @@ class Supervisor:
 
     def watch(self) -> None:
         """Keep everything running until someone asks to stop; what happens is printed."""
+        for watched in self.watched:
+            watched.pulse = Pulse(watched.child.address).start()
         while not self.stopping:
             said = [sentence for watched in self.watched if (sentence := watched.look())]
             for sentence in said:
@@ -211,6 +236,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """End everything in reverse: the gateway, the services together, the broker, the database."""
+        for watched in self.watched:
+            if watched.pulse is not None:
+                watched.pulse.stop()
         started = [watched.child for watched in reversed(self.watched)]
         ours = [child for child in started if isinstance(child, Child)]
         for child in [child for child in ours if child.name == layout.GATEWAY]:
@@ -229,6 +257,7 @@ class Supervisor:
                 "name": watched.child.name,
                 "pid": watched.child.process.pid if watched.child.process else 0,
                 "restarts": watched.restarts,
+                "address": watched.child.address,
                 "log": str(watched.child.log),
             }
             for watched in self.watched

@@ -82,6 +82,18 @@ async def test_a_process_that_is_killed_comes_back_and_nothing_is_lost(installat
     await api.close()
 
 
+def test_a_frozen_process_is_not_called_healthy(installation: Installation):
+    pid = installation.state()["inventory"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        said = installation.tradewind("status")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert said.returncode == 1
+    silent = [line.split()[0] for line in said.stdout.splitlines() if "does not answer" in line]
+    assert silent == ["inventory"]
+
+
 def test_the_laws_hold_and_a_broken_one_is_named(installation: Installation):
     said = installation.tradewind("verify")
     assert said.returncode == 0, said.stdout

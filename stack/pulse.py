@@ -1,0 +1,104 @@
+"""Whether a process answers, asked from outside as a cluster's liveness probe asks: a frozen one does not."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+EVERY, WITHIN = 3.0, 3.0  # seconds from one question to the next, and for its answer
+SILENCES = 4  # so many questions in a row without an answer: the process is frozen
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL answers it with one letter, whoever asks
+
+
+class Heard(StrEnum):
+    """What came of asking. Whoever turns connections away is starting or finishing; that is no silence."""
+
+    ANSWERS = "answers"
+    REFUSES = "takes no calls"
+    SILENT = "does not answer"
+
+
+def ask(address: str, within: float = WITHIN) -> Heard:
+    """Ask at grpc://, http://, postgres:// or nats://host:port; a no is an answer, too."""
+    parts = urlsplit(address)
+    host, port = parts.hostname or "", parts.port or 0
+    try:
+        if parts.scheme == "http":
+            return _page(address, within)
+        if parts.scheme == "grpc":
+            return _grpc(f"{host}:{port}", within)
+        with socket.create_connection((host, port), timeout=within) as line:
+            if parts.scheme == "postgres":
+                line.sendall(SSL_REQUEST)
+            return Heard.ANSWERS if line.recv(1) else Heard.REFUSES  # NATS greets by itself
+    except TimeoutError:
+        return Heard.SILENT
+    except OSError:
+        return Heard.REFUSES
+
+
+def _page(address: str, within: float) -> Heard:
+    try:
+        with urlopen(address, timeout=within):
+            return Heard.ANSWERS
+    except HTTPError:
+        return Heard.ANSWERS
+    except URLError as problem:
+        raise problem.reason if isinstance(problem.reason, OSError) else problem from None
+
+
+def _grpc(address: str, within: float) -> Heard:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=within)
+        except grpc.RpcError as problem:
+            known = {
+                grpc.StatusCode.UNAVAILABLE: Heard.REFUSES,
+                grpc.StatusCode.DEADLINE_EXCEEDED: Heard.SILENT,
+            }
+            return known.get(problem.code(), Heard.ANSWERS)
+    return Heard.ANSWERS
+
+
+class Pulse:
+    """Asks one process again and again, in a thread of its own; `frozen` says that it fell silent."""
+
+    def __init__(self, address: str, ask: Callable[[str], Heard] = ask, every: float = EVERY) -> None:
+        self._address, self._ask, self._every = address, ask, every
+        self._silences, self._life = 0, 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"pulse of {address}", daemon=True)
+
+    def start(self) -> Pulse:
+        """Begin to ask."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._over.set()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether so many questions in a row were left unanswered."""
+        return self._silences >= SILENCES
+
+    def begin_again(self) -> None:
+        """The process was started anew: what the one before did not say does not count."""
+        self._life += 1
+        self._silences = 0
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            life, heard = self._life, self._ask(self._address)
+            if life == self._life:
+                self._silences = self._silences + 1 if heard == Heard.SILENT else 0
