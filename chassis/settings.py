@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -43,6 +44,16 @@ def _replicas(value: str) -> int:
     if value not in ("1", "3", "5"):
         raise ValueError("must be 1, 3 or 5")
     return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 60:
+        raise ValueError("must be seconds from 0 to 60")
+    return seconds
 
 
 def _ratio(value: str) -> float:
@@ -183,6 +194,16 @@ class Settings:
     pool: Annotated[
         int, Variable("TRADEWIND_POOL", "10", _count, "Most database connections of one process.", own=True)
     ]
+    drain: Annotated[
+        float,
+        Variable(
+            "TRADEWIND_DRAIN",
+            "3",
+            _seconds,
+            "Seconds in which a process told to stop says so and still takes calls, until nobody sends any.",
+            own=True,
+        ),
+    ]
     keys: Annotated[
         Path,
         Variable(
@@ -281,7 +302,22 @@ def _file(name: str, path: str) -> str:
 
 
 def _check_address(peer: str, address: str) -> None:
-    if not address.removeprefix("dns:///").rpartition(":")[2].isdigit():
+    variable, several = f"{PEER}{peer.upper()}", address.split(",")
+    for one in several:
+        if not one.removeprefix("dns:///").rpartition(":")[2].isdigit():
+            raise SettingsInvalid(
+                f"{variable} must be host:port, dns:///host:port or IP:port,IP:port,…; {address!r} is not."
+            )
+    if len(several) > 1 and {_family(one) for one in several} not in ({4}, {6}):
         raise SettingsInvalid(
-            f"{PEER}{peer.upper()} must be host:port or dns:///host:port; {address!r} is not."
+            f"{variable} names several replicas: each by its IP address, all of one family;"
+            f" {address!r} does not."
         )
+
+
+def _family(address: str) -> int:
+    """4 or 6; 0 for what is no IP address."""
+    try:
+        return ip_address(address.rpartition(":")[0].strip("[]")).version
+    except ValueError:
+        return 0
