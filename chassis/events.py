@@ -25,6 +25,7 @@ from chassis.bus import Bus
 from chassis.call import Call
 from chassis.jobs import organizations
 from chassis.outbox import PARTS
+from chassis.resync import NOBODY, Resync
 from chassis.store import Replayed, Store, Tx
 
 if TYPE_CHECKING:
@@ -67,9 +68,11 @@ class Consumer:
     """Applies the events of all sources a service reacts to."""
 
     def __init__(
-        self, service: str, store: Store, reactions: ModuleType | None, clients: Clients | None
-    ) -> None:
+        self, service: str, store: Store, reactions: ModuleType | None, clients: Clients | None,
+        repairs: ModuleType | None = None,
+    ) -> None:  # fmt: skip
         self.service, self.store, self.clients = service, store, clients
+        self.resync = Resync(service, store, repairs, clients)
         self.reactions = reactions_of(reactions)
         self.sources = sorted({name.split(".")[1] for name in self.reactions})
         self._failures: dict[tuple[str, int, int], int] = {}
@@ -99,9 +102,8 @@ class Consumer:
         if events and epoch not in (events[0].epoch, ZERO):
             if not believed:
                 return 0
-            # The producer was restored: its positions count anew. State is resent from the first fact.
-            log.warning("%s has a new epoch: starting over", source)
-            epoch, at = await self._restart(source, part, events[0].epoch)
+            await self.resync.run(source, part, (epoch, at), events[0].epoch, feed_pb2.Branch())
+            epoch, at = await self.cursor(source, part)
         fresh = [event for event in events if event.position > at and event.epoch == events[0].epoch]
         while fresh:
             run: list[feed_pb2.FeedEvent] = []
@@ -205,14 +207,6 @@ class Consumer:
         )  # fmt: skip
         telemetry.METRICS.count("tradewind_events_parked_total", 1, source=source)
 
-    async def _restart(self, source: str, part: int, epoch: str) -> tuple[str, int]:
-        async with self.store.database.connection() as connection:
-            await connection.execute(
-                "UPDATE event_cursor SET epoch = %s, pos = 0 WHERE source = %s AND part = %s",
-                (epoch, source, part),
-            )
-        return epoch, 0
-
     # -- the loop -----------------------------------------------------------------------------------
 
     async def run(self, bus: Bus | None) -> None:
@@ -252,17 +246,17 @@ class Consumer:
             return 0
         total = 0
         while not self.stopping:
-            _, at = await self.cursor(source, part)
-            call = Call(tenant="00000000-0000-7000-8000-000000000000", user=f"services/{self.service}")
+            epoch, at = await self.cursor(source, part)
+            request = feed_pb2.ReplayEventsRequest(partition=part, from_position=at + 1, limit=500)
+            request.epoch = "" if epoch == ZERO else epoch
+            call = Call(tenant=NOBODY, user=f"services/{self.service}")
             answer = await self.clients.ask(
-                f"tradewind.{source}.v1.EventsService.ReplayEvents",
-                feed_pb2.ReplayEventsRequest(partition=part, from_position=at + 1, limit=500), call,
-            )  # fmt: skip
+                f"tradewind.{source}.v1.EventsService.ReplayEvents", request, call
+            )
+            if epoch not in (ZERO, answer.epoch):
+                await self.resync.run(source, part, (epoch, at), answer.epoch, answer.branch)
+                continue
             if not answer.events:
-                epoch, at = await self.cursor(source, part)
-                if epoch not in (ZERO, answer.epoch):
-                    await self._restart(source, part, answer.epoch)
-                    continue
                 return total
             total += len(answer.events)
             await self.apply(source, part, answer.events)

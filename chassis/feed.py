@@ -10,7 +10,6 @@ from typing import Any
 from tradewind.type.v1 import feed_pb2
 
 from chassis.call import Call
-from chassis.kernel.refusals import Refused
 from chassis.outbox import Outbox, Relay, part_of
 from chassis.rpc import Rpc
 
@@ -29,16 +28,20 @@ class _Feed(Rpc):
 
     async def ReplayEvents(self, request: Any, call: Call) -> Any:
         outbox = Outbox(self.store)
-        epoch, head, _ = await outbox.head(request.partition)
-        events = await outbox.read(
-            request.partition, request.from_position, min(request.limit or BATCH, 1000)
-        )
+        part, first = request.partition, request.from_position
+        epoch, head, _ = await outbox.head(part)
+        if request.epoch and request.epoch != epoch:
+            branch = await outbox.branch(part, request.epoch)
+            return feed_pb2.ReplayEventsResponse(epoch=epoch, head=head, branch=branch)
+        events = await outbox.read(part, first, min(request.limit or BATCH, 1000))
+        await outbox.refuse_purged(part, first, events)
         return feed_pb2.ReplayEventsResponse(events=events, epoch=epoch, head=head)
 
     async def WatchEvents(self, request: Any, call: Call) -> AsyncIterator[feed_pb2.FeedEvent]:
         outbox, part, wanted = Outbox(self.store), part_of(call.tenant), set(request.types)
         at = request.after_position
         relay: Relay = self.runtime.relay
+        await outbox.refuse_purged(part, at + 1, [])
         while True:
             _, head, _ = await outbox.head(part)
             while events := await outbox.read(part, at + 1, BATCH):
@@ -48,8 +51,6 @@ class _Feed(Rpc):
                         yield event
             if request.until_now and at >= head:
                 return
-            if self.runtime.leaving.is_set():  # whoever listens comes back, and finds another process
-                raise Refused("UNAVAILABLE", what=f"the {self.runtime.service.name} service")
             try:
                 await asyncio.wait_for(relay.fresh.wait(), POLL_SECONDS)
             except TimeoutError:

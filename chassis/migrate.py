@@ -123,7 +123,8 @@ def secure(table: str, append_only: bool = False) -> None:
     role = preparer.quote(_app_role()) if _app_role() else ""
     verbs = "SELECT, INSERT" if append_only else "SELECT, INSERT, UPDATE, DELETE"
     # Facts are written once: numbering them is the owner's functions' work.
-    verbs = {"outbox_head": "SELECT", "outbox": "SELECT, INSERT"}.get(table, verbs)
+    owners = {"outbox_head": "SELECT", "outbox": "SELECT, INSERT", "outbox_branches": "SELECT"}
+    verbs = owners.get(table, verbs)
     if role:
         op.execute(f"REVOKE ALL ON {table} FROM {role}")
         op.execute(f"GRANT {verbs} ON {table} TO {role}")
@@ -148,6 +149,13 @@ def install_measures() -> None:
     """What a process may tell of its service: the second text of the chassis' own schema."""
     op.get_bind().exec_driver_sql(schema.SCHEMA_2.replace("%", "%%"))
     for table in schema.TABLES_2:
+        secure(table)
+
+
+def install_epochs() -> None:
+    """What a restoration leaves behind, and an outbox that may end: the third text of the chassis' schema."""
+    op.get_bind().exec_driver_sql(schema.SCHEMA_3.replace("%", "%%"))
+    for table in schema.TABLES_3:
         secure(table)
 
 

@@ -14,6 +14,7 @@ import os
 import socket
 import uuid
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,29 @@ class Outbox:
         if row is None:
             raise Refused("FIELD_INVALID", field="partition", problem=f"must be from 0 to {PARTS - 1}")
         return row[0], row[1], row[2]
+
+    async def branch(self, part: int, epoch: str) -> feed_pb2.Branch:
+        """What became of an epoch that is over; position 0 for one that nobody here knows."""
+        async with self.store.database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT pos, since FROM outbox_branches WHERE part = %s AND epoch = %s", (part, epoch)
+            )
+            row = await cursor.fetchone()
+        branch = feed_pb2.Branch()
+        if row is not None:
+            branch.position = row[0]
+            branch.time.FromDatetime(row[1].astimezone(UTC))
+        return branch
+
+    async def refuse_purged(self, part: int, first: int, events: Sequence[feed_pb2.FeedEvent]) -> None:
+        """EVENTS_PURGED when what was read from position *first* on begins later: the rest is not kept."""
+        if events and events[0].position == max(first, 1):
+            return
+        async with self.store.database.connection() as connection:
+            cursor = await connection.execute("SELECT purged FROM outbox_head WHERE part = %s", (part,))
+            row = await cursor.fetchone()
+        if row is not None and max(first, 1) <= row[0]:
+            raise Refused("EVENTS_PURGED", first=row[0] + 1)
 
     async def read(self, part: int, first: int, most: int, epoch: str = "") -> list[feed_pb2.FeedEvent]:
         """Up to *most* facts from position *first* on; *epoch* is the partition's, where it is known."""

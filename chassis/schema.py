@@ -168,4 +168,49 @@ $$;
 CREATE INDEX sagas_stuck ON sagas (type) WHERE state = 'STUCK';
 """
 
-TABLES = (*TABLES_1, *TABLES_2)
+# Restorations and the length of the outbox.
+TABLES_3 = ("outbox_branches", "reconciled")
+
+SCHEMA_3 = """
+-- What became of an epoch that a restoration ended: up to pos its facts are facts still, and since a
+-- moment they are gone.
+CREATE TABLE outbox_branches (
+  part smallint NOT NULL, epoch uuid NOT NULL, pos bigint NOT NULL, since timestamptz NOT NULL,
+  PRIMARY KEY (part, epoch));
+
+-- version_floor: no change gets a lower version, so that none of those that a restoration took back comes
+-- again. purged: facts up to this position are kept no more, and with which hash their chain ended.
+ALTER TABLE outbox_head ADD COLUMN version_floor bigint NOT NULL DEFAULT 0,
+  ADD COLUMN purged bigint NOT NULL DEFAULT 0, ADD COLUMN purged_hash bytea;
+
+-- What was taken back, or has to be looked at, because another service was restored.
+CREATE TABLE reconciled (
+  tenant_id uuid NOT NULL, source text NOT NULL, epoch uuid NOT NULL, record text NOT NULL,
+  done text NOT NULL, said text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (tenant_id, source, epoch, record, done));
+
+CREATE FUNCTION outbox_purge(older interval) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE head record; upto bigint; gone bigint; total bigint := 0;
+BEGIN
+  IF older < interval '14 days' THEN RAISE EXCEPTION 'facts are kept for 14 days at least'; END IF;
+  FOR head IN SELECT part, published, purged FROM public.outbox_head ORDER BY part FOR UPDATE LOOP
+    SELECT o.pos - 1 INTO upto FROM public.outbox o
+      WHERE o.part = head.part AND o.pos > head.purged
+        AND (o.pos > head.published OR o.occurred_at >= clock_timestamp() - older)
+      ORDER BY o.pos LIMIT 1;
+    -- A bounded piece at a time: the sequencer waits for the head's row meanwhile.
+    upto := least(coalesce(upto, head.published), head.purged + 5000);
+    CONTINUE WHEN upto <= head.purged;
+    UPDATE public.outbox_head h SET purged = upto,
+      purged_hash = (SELECT hash FROM public.outbox o WHERE o.part = head.part AND o.pos = upto)
+      WHERE h.part = head.part;
+    DELETE FROM public.outbox o WHERE o.part = head.part AND o.pos > head.purged AND o.pos <= upto;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    total := total + gone;
+  END LOOP;
+  RETURN total;
+END $$;
+"""
+
+TABLES = (*TABLES_1, *TABLES_2, *TABLES_3)

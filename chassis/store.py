@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psycopg
@@ -51,6 +52,8 @@ class Store:
     metadata: sa.MetaData
     collections: dict[type[Record], Collection[Any]]
     rows: list[Rows]  # read models and plain rows, in the order of their declaration
+    # Tables that hold nothing but what another service told: emptied, and told again, when it was restored.
+    sources: Mapping[str, Sequence[Rows]] = MappingProxyType({})
 
     def __init_subclass__(cls) -> None:
         cls.metadata = sa.MetaData()
@@ -68,6 +71,15 @@ class Store:
         self.database = database
         self.woken = asyncio.Event()  # set after a commit that left events: the relay waits for it
         self.known_organizations: set[str] = set()  # those in the table `tenants`
+        self.version_floor = -1  # not known yet; see know_floor
+
+    async def know_floor(self) -> None:
+        """The least version of a change: a restoration lifts it above all versions it took back, so that
+        neither an etag of then nor what follows from such a version once only is ever met again."""
+        async with self.database.connection() as connection:
+            cursor = await connection.execute("SELECT max(version_floor) FROM outbox_head")
+            row = await cursor.fetchone()
+        self.version_floor = row[0] if row else 0
 
     def prefix(self, record: type[Record]) -> str:
         """`opportunities/`, for building names."""
@@ -78,6 +90,8 @@ class Store:
         """One transaction in the call's organization: committed at the end of the block, or not at all."""
         if not call.tenant:
             raise RuntimeError("a transaction needs an organization")
+        if self.version_floor < 0:
+            await self.know_floor()
         with telemetry.span("transaction"):
             async with self.database.connection() as connection:
                 try:
@@ -312,7 +326,7 @@ class Tx:
         if isinstance(record, Owned) and scoped:
             record = scope.admit(record, call)  # type: ignore[assignment]
         made = replace(
-            record, version=1, create_time=call.now, update_time=call.now,
+            record, version=max(1, self.store.version_floor), create_time=call.now, update_time=call.now,
             creator=record.creator or call.user, updater=call.user,
         )  # fmt: skip
         self.writes.insert(collection, call.tenant, made)
@@ -329,7 +343,8 @@ class Tx:
             raise RuntimeError(f"{collection.prefix}{record.id} was not read in this transaction")
         if before.version != record.version:
             record = replace(record, version=before.version)
-        made = replace(record, version=record.version + 1, update_time=call.now, updater=call.user)
+        version = max(record.version + 1, self.store.version_floor)
+        made = replace(record, version=version, update_time=call.now, updater=call.user)
         self.writes.update(collection, call.tenant, made, expected=before.version)
         self._seen[collection.name, made.id] = made
         return made

@@ -147,6 +147,15 @@ class AnalyticsStore(Store):
         sums=("net", "gross", "quantity", "orders"),
     )  # fmt: skip
 
+    # Told again as a whole when the service that told it was restored.
+    sources: Mapping[str, Sequence[Rows]] = {
+        "access": (companies, people, teams),
+        "customer": (customers,),
+        "inventory": (products, balances, orders, sales_by_customer, sales_by_product),
+        "opportunity": (pipelines, deals, deals_by_month, deals_by_product, stage_passages),
+        "contract": (invoices,),
+    }
+
 
 MODELS = {model.name: model for model in AnalyticsStore.rows}
 

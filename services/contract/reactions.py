@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tradewind.contract.v1 import events_pb2
 from tradewind.customer.v1 import events_pb2 as customer_events_pb2
 from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
@@ -13,6 +15,7 @@ from tradewind.type.v1 import types_pb2
 from chassis.events import on
 from chassis.kernel.pricing import Line, RoundingMode, TaxMode
 from chassis.kernel.values import Percent, Quantity, parse_scaled
+from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_money
 from chassis.store import Tx, derived_id
 from services.contract.domain.contract import Contract
@@ -48,7 +51,8 @@ async def draft_the_contract(event: opportunity_events_pb2.OpportunityWon, tx: T
     """
     deal = event.opportunity
     id = derived_id(deal.name, "contract")
-    if not deal.customer or await tx.all(Contract, deleted=True, id=id):
+    known = await tx.all(Contract, deleted=True, id=id)
+    if not deal.customer or (known and not may_return(tx, known[0])):
         return
     quote = await tx.find(Quote, id=id_of(deal.accepted_quote)) if deal.accepted_quote else None
     agreed = tx.name(quote) if quote and quote.state == State.ACCEPTED else ""
@@ -67,8 +71,12 @@ async def draft_the_contract(event: opportunity_events_pb2.OpportunityWon, tx: T
         collaborators=tuple(deal.collaborators),
         creator=tx.call.actor,
     )
-    made = tx.add(await draft(tx, contract))
-    tx.emit(events_pb2.ContractCreated(contract=show_contract(made)))
+    drafted = await draft(tx, contract)
+    if known:
+        back = bring_back(tx, known[0], replace(drafted, number=known[0].number))
+        tx.emit(events_pb2.ContractUndeleted(contract=show_contract(back)))
+        return
+    tx.emit(events_pb2.ContractCreated(contract=show_contract(tx.add(drafted))))
 
 
 def _lines_of(deal: opportunity_pb2.Opportunity) -> tuple[Line, ...]:
@@ -86,7 +94,8 @@ async def draft_the_invoice(event: inventory_events_pb2.ShipmentDispatched, tx: 
     """What has left is to be paid: a draft for exactly those parts of the order, at the order's prices."""
     shipment, order = event.shipment, event.order
     id = derived_id(shipment.name, "invoice")
-    if await tx.all(Invoice, deleted=True, id=id):
+    known = await tx.all(Invoice, deleted=True, id=id)
+    if known and not may_return(tx, known[0]):
         return
     empty = Invoice(
         id=id,
@@ -111,8 +120,10 @@ async def draft_the_invoice(event: inventory_events_pb2.ShipmentDispatched, tx: 
         )
         for each in shipment.lines
     )
-    made = tx.add(invoice_of_parts(empty, shipped))
-    tx.emit(events_pb2.InvoiceCreated(invoice=show_invoice(made)))
+    asked = invoice_of_parts(empty, shipped)
+    made = bring_back(tx, known[0], asked) if known else tx.add(asked)
+    kind = events_pb2.InvoiceUndeleted if known else events_pb2.InvoiceCreated
+    tx.emit(kind(invoice=show_invoice(made)))
     await progress(tx, order.contract, shipped=made.total)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chassis.laws import Law
 from chassis.service import Service
-from services.contract import jobs, reactions
+from services.contract import jobs, reactions, repairs
 from services.contract.rpc.contract import ContractRpc
 from services.contract.rpc.contract_version import ContractVersionRpc
 from services.contract.rpc.credit import CreditRpc
@@ -131,6 +131,7 @@ SERVICE = Service(
         CreditRpc,
     ],
     reactions=reactions,
+    repairs=repairs,
     jobs=jobs,
     checks=LAWS,
 )

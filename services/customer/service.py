@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chassis.service import Service
-from services.customer import reactions
+from services.customer import reactions, repairs
 from services.customer.laws import LAWS
 from services.customer.rpc.contact import ContactRpc
 from services.customer.rpc.customer import CustomerRpc
@@ -15,5 +15,6 @@ SERVICE = Service(
     CustomerStore,
     rpcs=[CustomerRpc, ContactRpc, LeadRpc],
     reactions=reactions,
+    repairs=repairs,
     checks=LAWS,
 )

@@ -14,6 +14,7 @@ from chassis.events import on
 from chassis.kernel import pricing
 from chassis.kernel.pricing import RoundingMode, TaxMode
 from chassis.kernel.values import Percent
+from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_decimal, read_money
 from chassis.store import Tx, derived_id
 from services.inventory.domain.order import Order, State
@@ -39,6 +40,9 @@ async def draft_order(event: contract_events_pb2.ContractSigned, tx: Tx) -> None
     A line whose product is not in the catalogue stands as it was typed: the totals stay the contract's.
     """
     contract = event.contract
+    before = await tx.all(Order, deleted=True, id=derived_id(contract.name, "order"), scoped=False)
+    if before and not may_return(tx, before[0]):
+        return  # signed again after a restoration
     lines = [read_line(line) for line in contract.lines]
     known = await products_of(tx, (line.product for line in lines))
     if not known:
@@ -46,7 +50,7 @@ async def draft_order(event: contract_events_pb2.ContractSigned, tx: Tx) -> None
     signed = contract.sign_time.ToDatetime(tzinfo=UTC).date() if contract.HasField("sign_time") else None
     drafted = Order(
         id=derived_id(contract.name, "order"),
-        number=await number(tx, "SO"),
+        number=before[0].number if before else await number(tx, "SO"),
         customer=contract.customer,
         contract=contract.name,
         quote=contract.quote,
@@ -72,8 +76,10 @@ async def draft_order(event: contract_events_pb2.ContractSigned, tx: Tx) -> None
         team=contract.team,
         collaborators=tuple(contract.collaborators),
     )
-    made = tx.add(await describe(tx, drafted))
-    tx.emit(events_pb2.OrderCreated(order=show_order(made)))
+    described = await describe(tx, drafted)
+    made = bring_back(tx, before[0], described) if before else tx.add(described)
+    kind = events_pb2.OrderUndeleted if before else events_pb2.OrderCreated
+    tx.emit(kind(order=show_order(made)))
 
 
 @on(contract_events_pb2.InvoicePaid)
@@ -85,8 +91,12 @@ async def settle_order(event: contract_events_pb2.InvoicePaid, tx: Tx) -> None:
         return
     order = found[0]
     if invoice.shipment:
-        shipment = await tx.get(Shipment, invoice.shipment, lock=True)
-        tx.emit(events_pb2.ShipmentPaid(shipment=show_shipment(tx.save(shipment.pay()))))
+        shipments = await tx.all(Shipment, id=invoice.shipment.removeprefix("shipments/"), lock=True)
+        if not shipments:
+            return  # lost by a restoration: whoever ships it again is paid already
+        if not shipments[0].paid:
+            paid_one = tx.save(shipments[0].pay())
+            tx.emit(events_pb2.ShipmentPaid(shipment=show_shipment(paid_one)))
     if not await _paid_in_full(tx, order, invoice):
         return
     paid = tx.save(order.pay())

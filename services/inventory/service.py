@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chassis.service import Service
-from services.inventory import jobs, reactions
+from services.inventory import jobs, reactions, repairs
 from services.inventory.laws import LAWS
 from services.inventory.rpc.movement import MovementRpc
 from services.inventory.rpc.order import OrderRpc
@@ -30,6 +30,7 @@ SERVICE = Service(
         ShipmentRpc,
     ],
     reactions=reactions,
+    repairs=repairs,
     jobs=jobs,
     sagas=(CONFIRM,),
     checks=LAWS,

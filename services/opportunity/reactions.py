@@ -48,7 +48,7 @@ async def open_the_promised_deal(event: customer_events_pb2.LeadConverted, tx: T
     """A converted lead becomes a deal under the name its conversion told: converting twice opens one."""
     lead = event.lead
     id = event.opportunity.removeprefix("opportunities/")
-    if await tx.find(Opportunity, id=id):
+    if await tx.all(Opportunity, deleted=True, id=id):
         return
     deal = Opportunity(
         id=id,

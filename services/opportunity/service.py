@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from chassis.service import Service
-from services.opportunity import reactions
+from services.opportunity import reactions, repairs
 from services.opportunity.laws import LAWS
 from services.opportunity.rpc.opportunity import OpportunityRpc
 from services.opportunity.rpc.pipeline import PipelineRpc
 from services.opportunity.store import OpportunityStore
 
 SERVICE = Service(
-    "opportunity", OpportunityStore, rpcs=[OpportunityRpc, PipelineRpc], reactions=reactions, checks=LAWS
+    "opportunity",
+    OpportunityStore,
+    rpcs=[OpportunityRpc, PipelineRpc],
+    reactions=reactions,
+    repairs=repairs,
+    checks=LAWS,
 )

@@ -91,8 +91,9 @@ def changed(tx: Tx, exposure: CreditExposure) -> CreditExposure:
     return made
 
 
-async def follow(tx: Tx, customer: customer_pb2.Customer) -> None:
-    """Keep a customer's limit, currency, terms and owner as the customer service says them."""
+async def follow(tx: Tx, customer: customer_pb2.Customer, *, anew: bool = False) -> bool:
+    """Keep a customer's limit, currency, terms and owner as the customer service says them; whether that
+    is news. *anew*: whatever it said before."""
     limit = read_money(customer.credit_limit) if customer.HasField("credit_limit") else None
     currency = limit.currency if limit else customer.currency
     said: dict[str, Any] = {
@@ -110,14 +111,16 @@ async def follow(tx: Tx, customer: customer_pb2.Customer) -> None:
         fresh = CreditExposure(id=id_of(customer.name), **{**said, "currency": ""})
         made = tx.add(fresh.counting(currency) if currency else fresh, scoped=False)
         tx.emit(events_pb2.CreditExposureChanged(credit_exposure=show_exposure(made)))
-        return
-    if said["customer_version"] < before.customer_version:
-        return  # asked for before, and newer than this event
+        return True
+    if said["customer_version"] < before.customer_version and not anew:
+        return False  # asked for before, and newer than this event
     after = replace(before, **{**said, "currency": currency or before.currency})
     if after.currency != before.currency:
         after = await counted(tx, after)
-    if after != replace(before, customer_version=after.customer_version):
-        changed(tx, after)
+    if after == replace(before, customer_version=after.customer_version):
+        return False
+    changed(tx, after)
+    return True
 
 
 async def know_customer(store: ContractStore, customer: str, call: Call, *, field: str) -> None:
