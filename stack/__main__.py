@@ -60,6 +60,22 @@ def parser() -> argparse.ArgumentParser:
     add("verify", "Check the conservation laws of every service; exit code 1 when one is broken.", _verify)
     again = add("rebuild", "Have read models counted again from the first fact.", _rebuild)
     again.add_argument("service", choices=layout.REBUILDABLE)
+    backup = add("backup", "Write every database into a folder, with a manifest.", _backup)
+    backup.add_argument(
+        "--to",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder of its own; by default one in TRADEWIND_HOME/backups",
+    )
+    bring_back = add(
+        "restore", "Bring databases back to a backup, and everything in line with them.", _restore
+    )
+    bring_back.add_argument("folder", type=Path, nargs="?", help="a backup")
+    bring_back.add_argument(
+        "--only", choices=layout.PROCESSES, metavar="SERVICE", help="one service, while the others run"
+    )
+    bring_back.add_argument("--discard", action="store_true", help="do not keep a copy of what is replaced")
+    bring_back.add_argument("--report", action="store_true", help="only say what the last restoration led to")
     check = add("check", "Check the source tree: layers, compiled protos, requirements.", _check)
     check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
     add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
@@ -140,6 +156,22 @@ def _rebuild(wanted: argparse.Namespace) -> int:
     from stack import commands
 
     return commands.rebuild(wanted.service)
+
+
+def _backup(wanted: argparse.Namespace) -> int:
+    from stack import recovery
+
+    return recovery.backup(wanted.to)
+
+
+def _restore(wanted: argparse.Namespace) -> int:
+    from stack import recovery
+
+    if wanted.report:
+        return recovery.report()
+    if wanted.folder is None:
+        raise NotPossible("Say which backup: `tradewind restore FOLDER`.")
+    return recovery.bring_back(wanted.folder, wanted.only, discard=wanted.discard)
 
 
 def _check(wanted: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ CONNECTIONS = 24
 
 
 @contextmanager
-def _servers() -> Iterator[layout.Servers]:
+def servers_here() -> Iterator[layout.Servers]:
     """The installation's servers, whether the platform runs or not."""
     servers = layout.Servers.from_env()
     if runner(servers.home):
@@ -47,14 +47,14 @@ def _address(servers: layout.Servers) -> str:
 
 def migrate() -> int:
     """Bring every database to this version."""
-    with _servers() as servers:
+    with servers_here() as servers:
         console.print(f"{operations.migrate_all(servers)}.")
     return 0
 
 
 def seed(*, empty: bool) -> int:
     """Make the demo company, or an organization with nothing in it; what is made is not made twice."""
-    with _servers() as servers:
+    with servers_here() as servers:
         try:
             made = demo.make_empty(servers) if empty else demo.make(servers, _address(servers))
         except (ApiRefused, Refused) as refused:
@@ -68,7 +68,7 @@ def verify() -> int:
     wanted = layout.Servers.from_env()
     if wanted.postgres and not (wanted.home / "postgres").exists():
         raise NotPossible(f"There is no installation in {wanted.home}; `tradewind up` makes one.")
-    with _servers() as servers:
+    with servers_here() as servers:
         verdicts = operations.verify_all(servers)
     rows = []
     for verdict in verdicts:
@@ -83,7 +83,7 @@ def verify() -> int:
 
 def rebuild(service: str) -> int:
     """Have a service that only counts what others do count it all again, from the first fact."""
-    with _servers() as servers:
+    with servers_here() as servers:
         running = runner(servers.home)
         if not running:
             servers.choose_ports()
@@ -100,7 +100,7 @@ def bring_in(
     mapping = _mapping(path)
     if not folder.is_dir():
         raise NotPossible(f"There is no folder {folder}.")
-    with _servers() as servers:
+    with servers_here() as servers:
         http = _address(servers)
         person = _importer(servers, mapping, email, organization)
         started = time.monotonic()

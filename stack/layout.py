@@ -38,10 +38,15 @@ def module_of(process: str) -> str:
     return GATEWAY if process == GATEWAY else f"services.{process}"
 
 
-def newest_revision(process: str) -> str:
-    """The last of its migrations, by number, read without loading any of them."""
+def revisions(process: str) -> list[str]:
+    """The migrations of its database, the first one first; read without loading any of them."""
     folder = Path(str(importlib.util.find_spec(module_of(process)).origin)).parent  # type: ignore[union-attr]
-    return max((path.name[:4] for path in (folder / "migrations/versions").glob("[0-9]*.py")), default="")
+    return sorted(path.name[:4] for path in (folder / "migrations/versions").glob("[0-9]*.py"))
+
+
+def newest_revision(process: str) -> str:
+    """The last of its migrations."""
+    return next(reversed(revisions(process)), "")
 
 
 def settings_of(process: str, env: Mapping[str, str] | None = None) -> Settings:
@@ -110,7 +115,6 @@ class Servers:
         }
         env |= {"TRADEWIND_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
         env.setdefault("TRADEWIND_KEYS", str(self.home / "keys"))
-        env.setdefault("TRADEWIND_DRAIN", "0")  # one of each: nobody can go elsewhere meanwhile
         upper = process.upper()
         env[f"DATABASE_URL_{database_of(process).upper()}"] = self.urls(process)[1]
         env["NATS_URL"] = self.nats.url() if self.nats else self.settings.nats_url

@@ -6,9 +6,9 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +17,7 @@ from stack.files import read_json
 from stack.terminal import complaints, console
 
 STOPS_WITHIN = 90.0
+HELD = "held"  # one file a process, locked by the command that wants it stopped
 
 
 class NotPossible(Exception):
@@ -52,6 +53,33 @@ def runner(home: Path) -> int:
         except BlockingIOError:
             return _pid(file)
     return 0
+
+
+@contextmanager
+def held(home: Path, processes: Iterable[str]) -> Iterator[None]:
+    """While these processes of the running platform are stopped; they start again however this one ends."""
+    (home / HELD).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for process in processes:
+            file = stack.enter_context(open(home / HELD / process, "a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise NotPossible(f"Another command holds {process} back; wait until it is done.") from None
+        yield
+
+
+def is_held(home: Path, process: str) -> bool:
+    """Whether a living command wants this process stopped."""
+    path = home / HELD / process
+    if not path.exists():
+        return False
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _pid(file: IO[str]) -> int:

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from stack import launch, layout
 from stack.files import is_free, open_log, write_private
 from stack.pulse import EVERY, SILENCES, WITHIN, Pulse
+from stack.running import is_held
 
 STARTS_WITHIN = 120.0
 STOPS_WITHIN = 30.0  # a service finishes what it does within 25 s
@@ -123,6 +124,19 @@ class Watched:
     started: float = field(default_factory=time.monotonic)
     due: float = 0.0
     pulse: Pulse | None = None
+    held: float = 0.0  # since when a command wants it stopped
+
+    def hold(self) -> str:
+        """Stop it, and keep it so, without making the others wait; a sentence when that begins."""
+        now = time.monotonic()
+        if self.held:
+            if self.child.alive() and now - self.held > STOPS_WITHIN and self.child.process:
+                self.child.process.kill()
+            return ""
+        self.held = now
+        if isinstance(self.child, Child):
+            self.child.ask_to_stop()
+        return f"{self.child.name} is held back by a command."
 
     def look(self) -> str:
         """Start it again when it has died and its pause is over; a sentence when something happened.
@@ -130,6 +144,8 @@ class Watched:
         One that is frozen is killed first: nobody else would.
         """
         now = time.monotonic()
+        if self.held:
+            self.held, self.due = 0.0, now
         if self.child.alive() and self.pulse is not None and self.pulse.frozen:
             assert self.child.process is not None
             self.child.process.kill()
@@ -227,12 +243,19 @@ class Supervisor:
         for watched in self.watched:
             watched.pulse = Pulse(watched.child.address).start()
         while not self.stopping:
-            said = [sentence for watched in self.watched if (sentence := watched.look())]
+            said = [
+                sentence
+                for watched in self.watched
+                if (sentence := watched.hold() if self._is_held(watched) else watched.look())
+            ]
             for sentence in said:
                 print(sentence, flush=True)
             if said:
                 self.note()
             time.sleep(0.2)
+
+    def _is_held(self, watched: Watched) -> bool:
+        return isinstance(watched.child, Child) and is_held(self.servers.home, watched.child.name)
 
     def stop(self) -> None:
         """End everything in reverse: the gateway, the services together, the broker, the database."""
@@ -259,6 +282,7 @@ class Supervisor:
                 "restarts": watched.restarts,
                 "address": watched.child.address,
                 "log": str(watched.child.log),
+                "held": bool(watched.held),
             }
             for watched in self.watched
         ]

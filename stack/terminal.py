@@ -63,6 +63,10 @@ class Screen:
         self.status.stop()
         console.print(sentence, markup=False)
 
+    def tell(self, sentence: str) -> None:
+        """How far the step is, beside its name; nothing of it stays."""
+        self.status.update(f"{self.name} [dim]{sentence}[/]")
+
     def close(self) -> None:
         """Take the spinner away, whatever happened."""
         self.status.stop()
