@@ -15,14 +15,14 @@ from chassis import telemetry
 from chassis.call import Call
 from chassis.identity import Principal, Signer
 from chassis.kernel.refusals import Refused
-from chassis.reasons import from_wire
+from chassis.reasons import from_wire, status_of
 
 _RETRY = {
     "methodConfig": [
         {
             "name": [{}],
             "retryPolicy": {
-                "maxAttempts": 4,
+                "maxAttempts": 5,  # over 1.6 s in all: a peer that came back is found again within one
                 "initialBackoff": "0.05s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 3,
@@ -31,6 +31,8 @@ _RETRY = {
         }
     ],
     "loadBalancingConfig": [{"round_robin": {}}],
+    # Every peer is watched: one that says NOT_SERVING is left before it closes, see service.
+    "healthCheckConfig": {"serviceName": ""},
 }
 OPTIONS = [
     ("grpc.service_config", json.dumps(_RETRY)),
@@ -39,7 +41,9 @@ OPTIONS = [
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Half a minute by default: all replicas may have been replaced by then, at other addresses.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.max_metadata_size", 16_384),
 ]
@@ -47,9 +51,19 @@ DEFAULT_SECONDS = 5.0
 MARGIN = 0.05
 
 
+def target(address: str) -> str:
+    """What gRPC dials: a name as it is, and several IP addresses as one target that it balances over."""
+    if "," not in address:
+        return address
+    return f"{'ipv6' if address.startswith('[') else 'ipv4'}:{address}"
+
+
 def channel(address: str) -> grpc.aio.Channel:
-    """A channel to a peer, made the one way that was measured."""
-    return grpc.aio.insecure_channel(address, options=OPTIONS)
+    """A channel to all replicas of a peer, made the one way that was measured.
+
+    *address* is host:port, dns:///name:port, or IP:port of every replica with commas between.
+    """
+    return grpc.aio.insecure_channel(target(address), options=OPTIONS)
 
 
 class Clients:
@@ -96,6 +110,8 @@ class Clients:
         try:
             return await stub(request, timeout=seconds, metadata=metadata)
         except grpc.aio.AioRpcError as problem:
+            if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED and status_of(problem) is None:
+                raise Refused("DEADLINE_EXCEEDED", service=service) from problem
             raise from_wire(problem, f"the {service} service") from problem
 
     def _stub(self, service: str, method: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from tradewind.type.v1 import feed_pb2
 
 from chassis.call import Call
+from chassis.kernel.refusals import Refused
 from chassis.outbox import Outbox, Relay, part_of
 from chassis.rpc import Rpc
 
@@ -51,6 +52,8 @@ class _Feed(Rpc):
                         yield event
             if request.until_now and at >= head:
                 return
+            if self.runtime.leaving.is_set():  # whoever listens comes back, and finds another process
+                raise Refused("UNAVAILABLE", what=f"the {self.runtime.service.name} service")
             try:
                 await asyncio.wait_for(relay.fresh.wait(), POLL_SECONDS)
             except TimeoutError:

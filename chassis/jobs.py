@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -57,28 +58,32 @@ class Jobs:
         while True:
             for name, job in self.jobs.items():
                 try:
-                    if await self._claim(name, job.period):
-                        try:
-                            await self.carry_out(job)
-                        finally:
-                            await self._done(name)
+                    await self.turn(name, job.period, partial(self.carry_out, job))
                 except Exception:
                     log.exception("the job %s failed; it runs again when it is due", name)
             for chore in self.chores:
                 try:
-                    if await self._claim(chore, 3600):
-                        await self.tidy(chore)
+                    await self.turn(chore, 3600, partial(self.tidy, chore))
                 except Exception:
                     log.exception("%s failed; it runs again when it is due", chore)
             await asyncio.sleep(1)
 
-    async def turn(self, name: str, period: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Carry *work* out where it is due, *period* seconds after the last time in any process."""
-        if await self._claim(name, period):
-            try:
-                await work()
-            finally:
-                await self._done(name)
+    async def turn(self, name: str, period: float, work: Callable[[], Awaitable[Any]]) -> None:
+        """Carry *work* out where it is due, *period* seconds after the last time in any process.
+
+        What a stopping process breaks off stays due, for another.
+        """
+        if not await self._claim(name):
+            return
+        again, holding = period, asyncio.create_task(self._keep(name))
+        try:
+            await work()
+        except asyncio.CancelledError:
+            again = 0.0
+            raise
+        finally:
+            holding.cancel()
+            await asyncio.shield(self._done(name, again))
 
     async def tidy(self, chore: str) -> int:
         """Let go of what is older than it is kept, piece by piece; how many rows that were."""
@@ -90,7 +95,11 @@ class Jobs:
                     return total
                 total += row[0]
 
-    async def _claim(self, name: str, period: float) -> bool:
+    async def _claim(self, name: str) -> bool:
+        """Hold the lease, if the job is due and nobody else does it.
+
+        It stays due until it is done: what a killed process left half done begins again when its lease ends.
+        """
         async with self.store.database.connection() as connection:
             if name not in self._listed:
                 await connection.execute(
@@ -98,27 +107,37 @@ class Jobs:
                 )
                 self._listed.add(name)
             cursor = await connection.execute(
-                "UPDATE jobs SET owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s),"
-                " next_at = clock_timestamp() + make_interval(secs => %s)"
+                "UPDATE jobs SET owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s)"
                 " WHERE name = %s AND next_at <= clock_timestamp()"
                 " AND (lease_until IS NULL OR lease_until < clock_timestamp() OR owner = %s) RETURNING 1",
-                (self.who, float(LEASE_SECONDS), float(period), name, self.who),
+                (self.who, float(LEASE_SECONDS), name, self.who),
             )  # fmt: skip
             return await cursor.fetchone() is not None
 
+    async def _keep(self, name: str) -> None:
+        """Hold the lease for as long as the work takes, until cancelled."""
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                await self._hold(name)
+            except Exception as problem:
+                log.info("the lease of the job %s is not held on: %s", name, problem)
+
     async def _hold(self, name: str) -> None:
-        """The lease counts anew: a job may take longer than one organization may."""
+        """The lease counts anew."""
         async with self.store.database.connection() as connection:
             await connection.execute(
                 "UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => %s)"
                 " WHERE name = %s AND owner = %s", (float(LEASE_SECONDS), name, self.who),
             )  # fmt: skip
 
-    async def _done(self, name: str) -> None:
+    async def _done(self, name: str, again: float) -> None:
+        """Give the lease back; the job is due *again* after so many seconds."""
         async with self.store.database.connection() as connection:
             await connection.execute(
-                "UPDATE jobs SET lease_until = NULL WHERE name = %s AND owner = %s", (name, self.who)
-            )
+                "UPDATE jobs SET lease_until = NULL, next_at = clock_timestamp() + make_interval(secs => %s)"
+                " WHERE name = %s AND owner = %s", (float(again), name, self.who),
+            )  # fmt: skip
 
     async def carry_out(self, job: Job) -> None:
         """Run a job once, for every organization; where it fails in one, the others have their turn."""
@@ -130,7 +149,6 @@ class Jobs:
                 deadline=time.monotonic() + LEASE_SECONDS, clients=self.clients,
             )  # fmt: skip
             try:
-                await self._hold(name)
                 async with self.store.begin(call) as tx:
                     await job(tx)
             except Exception as problem:

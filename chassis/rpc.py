@@ -178,7 +178,7 @@ class Server:
         async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             metadata, status = _metadata(context), None
             try:
-                call = self._admit(policy, request, context, metadata, deadline=False)
+                call = self._admit(policy, request, context, metadata)
                 async for item in handler(request, call):
                     yield item
             except Exception as problem:
@@ -188,15 +188,13 @@ class Server:
 
         return carry_out
 
-    def _admit(
-        self, policy: Policy, request: Message, context: Any, metadata: dict[str, str], deadline: bool = True
-    ) -> Call:
+    def _admit(self, policy: Policy, request: Message, context: Any, metadata: dict[str, str]) -> Call:
         """The call, once its deadline, principal, permission and request are in order."""
         remaining = context.time_remaining()
-        if remaining is None and deadline:
+        if remaining is None:
             raise Refused("DEADLINE_REQUIRED")
         call = self._call(policy, metadata)
-        call.deadline = time.monotonic() + remaining if remaining is not None else 0.0
+        call.deadline = time.monotonic() + remaining
         call.request = request
         requests.check(request)
         if policy.has_request_id:
@@ -280,6 +278,8 @@ class Server:
             trace = telemetry.trace_id()
             log.exception("a defect", exc_info=problem, extra={"facts": {"trace_id": trace}})
             refused = Refused("INTERNAL", trace=trace)
+        if refused.reason == "DEADLINE_EXCEEDED":
+            refused.facts.setdefault("service", self.service)  # where the time ran out
         try:
             return self.reasons.status(refused, locale, getattr(refused, "violations", None))
         except LookupError:

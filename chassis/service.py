@@ -52,7 +52,8 @@ SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
 ]
 CONCURRENT = 500  # calls at once; more are told RESOURCE_EXHAUSTED
-GRACE_SECONDS = 15
+GRACE_SECONDS = 15  # for calls under way when the process has to end
+LET_GO_SECONDS = 3  # for leases to be given back, and as much again for connections to close
 
 
 class Runtime:
@@ -74,13 +75,23 @@ class Runtime:
         self.server = Server(service.name, self.store, self.validator, self.clients)
         self.watch = Watch(service.name, self.store, service.checks, self.jobs)
         self.gauges = Gauges(self)
+        self.health = health.aio.HealthServicer()
+        self.leaving = asyncio.Event()  # set once the process is to end: streams end then
+
+    async def leave(self, seconds: float = 0.0) -> None:
+        """Say NOT_SERVING and go on for *seconds*, until whoever sends calls has gone elsewhere."""
+        self.leaving.set()
+        await self.health.enter_graceful_shutdown()
+        await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """Let go of everything."""
-        await self.clients.close()
-        if self.bus is not None:
-            await self.bus.close()
-        await self.store.database.close()
+        """Let go of everything, the database last; what does not answer is not waited for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_SECONDS):
+                await self.clients.close()
+                if self.bus is not None:
+                    await self.bus.close()
+                await self.store.database.close()
 
 
 @dataclass(frozen=True)
@@ -115,8 +126,7 @@ class Service:
         methods = {path: found for rpc in runtime.rpcs for path, found in rpc.handlers().items()}
         server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CONCURRENT)
         server.add_generic_rpc_handlers((runtime.server.generic_handler(methods),))
-        checker = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+        health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
         names = [rpc.service for rpc in runtime.rpcs]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         port = server.add_insecure_port(address or settings.listen)
@@ -126,17 +136,19 @@ class Service:
         await server.start()
         telemetry.METRICS.collectors.append(runtime.gauges.collect)
         for name in ("", *names):
-            await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await runtime.health.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
             yield runtime, port
         finally:
             telemetry.METRICS.collectors.remove(runtime.gauges.collect)
-            await checker.enter_graceful_shutdown()
-            await server.stop(GRACE_SECONDS)
+            await runtime.leave()
             runtime.consumer.stopping = True
+            await server.stop(GRACE_SECONDS)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LET_GO_SECONDS):
+                    await asyncio.gather(*tasks, return_exceptions=True)
             await runtime.close()
 
     def _background(self, runtime: Runtime) -> list[Any]:
@@ -157,10 +169,11 @@ class Service:
     async def _serve(self, settings: Settings) -> None:
         telemetry.start_logging(self.name, settings.log_level)
         telemetry.start_tracing(self.name, settings.traces, settings.trace_ratio)
-        async with self.running(settings) as (_, port), metrics_server(settings):
+        async with self.running(settings) as (runtime, port), metrics_server(settings):
             log.info("%s listens on port %d", self.name, port)
             await until_told()
             log.info("%s finishes what is under way", self.name)
+            await runtime.leave(settings.drain)
         telemetry.stop_tracing()
 
 

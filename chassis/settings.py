@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -49,6 +50,16 @@ def _days(value: str) -> int:
     if not value.isascii() or not value.isdigit() or not (value == "0" or 14 <= int(value) <= 36_500):
         raise ValueError("must be 0 or a whole number of days from 14")
     return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 60:
+        raise ValueError("must be seconds from 0 to 60")
+    return seconds
 
 
 def _ratio(value: str) -> float:
@@ -189,6 +200,16 @@ class Settings:
     pool: Annotated[
         int, Variable("TRADEWIND_POOL", "10", _count, "Most database connections of one process.", own=True)
     ]
+    drain: Annotated[
+        float,
+        Variable(
+            "TRADEWIND_DRAIN",
+            "3",
+            _seconds,
+            "Seconds in which a process told to stop says so and still takes calls, until nobody sends any.",
+            own=True,
+        ),
+    ]
     keys: Annotated[
         Path,
         Variable(
@@ -297,7 +318,22 @@ def _file(name: str, path: str) -> str:
 
 
 def _check_address(peer: str, address: str) -> None:
-    if not address.removeprefix("dns:///").rpartition(":")[2].isdigit():
+    variable, several = f"{PEER}{peer.upper()}", address.split(",")
+    for one in several:
+        if not one.removeprefix("dns:///").rpartition(":")[2].isdigit():
+            raise SettingsInvalid(
+                f"{variable} must be host:port, dns:///host:port or IP:port,IP:port,…; {address!r} is not."
+            )
+    if len(several) > 1 and {_family(one) for one in several} not in ({4}, {6}):
         raise SettingsInvalid(
-            f"{PEER}{peer.upper()} must be host:port or dns:///host:port; {address!r} is not."
+            f"{variable} names several replicas: each by its IP address, all of one family;"
+            f" {address!r} does not."
         )
+
+
+def _family(address: str) -> int:
+    """4 or 6; 0 for what is no IP address."""
+    try:
+        return ip_address(address.rpartition(":")[0].strip("[]")).version
+    except ValueError:
+        return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from contextlib import AsyncExitStack
@@ -11,14 +12,25 @@ from chassis.service import metrics_server, run, until_told
 from chassis.settings import Settings
 from gateway import found
 from gateway.contract import Contract
-from gateway.grpc_edge import serve_edge
-from gateway.http import serve_http
+from gateway.grpc_edge import EdgeServer, serve_edge
+from gateway.http import HttpServer, serve_http
 from gateway.identify import Identifier
 from gateway.limits import Limits
 from gateway.service import SERVICE
 from gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
+
+
+async def close_doors(http: HttpServer, edge: EdgeServer, seconds: float) -> None:
+    """Say that we are leaving, answer for *seconds* more whoever has not heard it, then close both doors.
+
+    Access serves until they are closed: what is under way needs it.
+    """
+    http.leave()
+    await edge.leave()
+    await asyncio.sleep(seconds)
+    await asyncio.gather(http.stop(), edge.stop())
 
 
 async def serve(settings: Settings) -> None:
@@ -41,7 +53,6 @@ async def serve(settings: Settings) -> None:
             contract=contract,
             limits=limits,
         )
-        open_parts.push_async_callback(edge.stop)
         http = await serve_http(
             settings.host,
             settings.http_port,
@@ -50,10 +61,10 @@ async def serve(settings: Settings) -> None:
             contract=contract,
             limits=limits,
         )
-        open_parts.push_async_callback(http.stop)
         log.info("the gateway answers HTTP on port %d and gRPC on port %d", http.port, edge.port)
         await until_told()
         log.info("the gateway finishes what is under way")
+        await close_doors(http, edge, settings.drain)
     telemetry.stop_tracing()
 
 

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
-from chassis.service import SERVER_OPTIONS
+from chassis.service import GRACE_SECONDS, SERVER_OPTIONS
 from gateway.caller import Identify, Identity, metadata_for, trace_of
 from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
 from gateway.contract import PUBLIC, Contract, Method
@@ -199,7 +199,11 @@ class EdgeServer:
     def __init__(self, server: grpc.aio.Server, edge: Edge, checker: Any, port: int) -> None:
         self._server, self._edge, self._checker, self.port = server, edge, checker, port
 
-    async def stop(self, grace: float = 15.0) -> None:
+    async def leave(self) -> None:
+        """Say NOT_SERVING; calls are still taken."""
+        await self._checker.enter_graceful_shutdown()
+
+    async def stop(self, grace: float = GRACE_SECONDS) -> None:
         """Take no more calls, end the streams, finish what else is under way."""
         await self._checker.enter_graceful_shutdown()
         for call in list(self._edge.streams):

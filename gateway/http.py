@@ -18,6 +18,7 @@ from opentelemetry import trace
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
+from chassis.service import GRACE_SECONDS
 from gateway import jsontext, pages, streams
 from gateway.caller import Identify, Identity, trace_of
 from gateway.calls import Endpoint
@@ -33,6 +34,7 @@ from gateway.wire import BoundedProtocol
 
 log = logging.getLogger(__name__)
 PROBLEM = b"application/problem+json"
+LAST = (b"connection", b"close")
 
 
 class App:
@@ -47,14 +49,17 @@ class App:
         more_pages: Mapping[str, pages.Page] | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        # Set when the process stops, so that streams end instead of being waited for.
+        # Set when the process is told to stop: every answer is then the last of its connection.
+        self.leaving = asyncio.Event()
+        # Set when the port closes, so that streams end instead of being waited for.
         self.closing = asyncio.Event()
         self.routes = Routes(contract)
         self._identify = identify
         self._problems = Problems(contract)
         transcoder = Transcoder(contract.pool)
         self._endpoints = {id(rule): Endpoint(rule, transcoder, upstream) for rule in self.routes.rules}
-        self._pages = {**pages.pages(contract, self.routes, upstream, self.limits), **(more_pages or {})}
+        ours = pages.pages(contract, self.routes, upstream, self.limits, self.leaving)
+        self._pages = {**ours, **(more_pages or {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,6 +69,8 @@ class App:
         with seen.held:
             answer = await self._received(scope, receive, seen)
             if answer is not None:
+                if self.leaving.is_set():
+                    answer = replace(answer, headers=(*answer.headers, LAST))
                 await send_answer(answer, send, scope["method"] == "HEAD")
         telemetry.METRICS.observe(
             "tradewind_http_seconds",
@@ -219,7 +226,7 @@ class HttpServer:
         config = uvicorn.Config(
             app, http=BoundedProtocol, loop="none", ws="none", lifespan="off", log_config=None,
             access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75,
-            timeout_graceful_shutdown=20,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )  # fmt: skip
         self.port: int = listener.getsockname()[1]
         self._app = app
@@ -233,8 +240,13 @@ class HttpServer:
                 await self._task
             await asyncio.sleep(0.01)
 
+    def leave(self) -> None:
+        """Not ready any more; requests are still taken, each as the last of its connection."""
+        self._app.leaving.set()
+
     async def stop(self) -> None:
         """Take no more requests, finish those under way."""
+        self.leave()
         self._app.closing.set()
         self._server.should_exit = True
         await self._task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import time
@@ -24,15 +25,17 @@ METRICS.describe("tradewind_http_seconds", "histogram", "How long HTTP requests 
 METRICS.describe("tradewind_http_in_flight", "gauge", "HTTP requests being answered.")
 
 
-def pages(contract: Contract, routes: Routes, upstream: Upstream, limits: Limits) -> dict[str, Page]:
-    """Path → page."""
+def pages(
+    contract: Contract, routes: Routes, upstream: Upstream, limits: Limits, leaving: asyncio.Event
+) -> dict[str, Page]:
+    """Path → page; once *leaving* is set the gateway is not ready, whatever the services say."""
     document = openapi.document(contract, routes)
     described = jsontext.render(document)
     shown = reference.page(document).encode()
     return {
         "/": redirect("/docs"),
         "/healthz": _healthz,
-        "/readyz": Readiness(upstream).page,
+        "/readyz": Readiness(upstream, leaving).page,
         "/metrics": _metrics(limits),
         "/openapi.json": fixed(described, b"application/json"),
         "/docs": fixed(shown, HTML, ((b"content-security-policy", reference.POLICY.encode()),)),
@@ -52,10 +55,10 @@ def _metrics(limits: Limits) -> Page:
 
 
 class Readiness:
-    """Whether every service answers its health check, asked at most once a second."""
+    """Whether every service answers its health check, asked at most once a second, and we stay."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: Upstream, leaving: asyncio.Event) -> None:
+        self._upstream, self._leaving = upstream, leaving
         self._known: dict[str, str] = {}
         self._at = -FRESH
 
@@ -64,8 +67,9 @@ class Readiness:
         if time.monotonic() - self._at >= FRESH:
             self._known = await self._upstream.health()
             self._at = time.monotonic()
-        ready = all(state == "SERVING" for state in self._known.values())
-        said = {"status": "ready" if ready else "not ready", "services": self._known}
+        ready = all(state == "SERVING" for state in self._known.values()) and not self._leaving.is_set()
+        status = "leaving" if self._leaving.is_set() else "ready" if ready else "not ready"
+        said = {"status": status, "services": self._known}
         return Answer(200 if ready else 503, jsontext.render(said))
 
 

@@ -39,6 +39,7 @@ STATUS_OF_REASON = {"ETAG_MISMATCH": 412, "TOO_LARGE": 413, "METHOD_UNKNOWN": 40
 # What a bare gRPC status of the transport means, said by one of our reasons.
 BARE = {
     "UNAVAILABLE": "UNAVAILABLE",
+    "CANCELLED": "UNAVAILABLE",  # the service broke off, for we did not: it ends, or it stood still too long
     "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED",
     "RESOURCE_EXHAUSTED": "OVERLOADED",
     "UNIMPLEMENTED": "METHOD_UNKNOWN",
@@ -168,10 +169,12 @@ class Problems:
         }
         reason = BARE.get(code, "INTERNAL")
         used = re.findall(r"\{(\w+)\}", self._reasons[reason].sentences["en"])
+        if reason == "DEADLINE_EXCEEDED":
+            used, facts["service"] = ["service"], home.removeprefix("the ").removesuffix(" service")
         said = self.refused(Refused(reason, **{key: facts.get(key, "") for key in used}), locale)
         if reason in ("UNAVAILABLE", "OVERLOADED"):
             said = replace(said, retry_after=1.0)
-        return replace(said, code=code, exactly=499) if code == "CANCELLED" else said
+        return said
 
     def of_status(self, status: status_pb2.Status) -> Problem | None:
         """What google.rpc.Status says, when it names a reason."""

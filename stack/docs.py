@@ -161,7 +161,8 @@ def _settings() -> str:
         default = f"`{variable.default}`" if variable.default else ""
         lines.append(f"| `{variable.env}` | {default} | {own} | {secret} | {variable.sentence} |")
     lines.append(
-        "| `TRADEWIND_ADDRESS_<SERVICE>` | | | | Where another service is: host:port or dns:///host:port. |"
+        "| `TRADEWIND_ADDRESS_<SERVICE>` | | | | Where another service is: host:port, dns:///name:port,"
+        " or IP:port of every replica, with commas. |"
     )
     return "\n".join(lines) + "\n"
 

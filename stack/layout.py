@@ -115,6 +115,7 @@ class Servers:
         }
         env |= {"TRADEWIND_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
         env.setdefault("TRADEWIND_KEYS", str(self.home / "keys"))
+        env.setdefault("TRADEWIND_DRAIN", "0")  # one of each: nobody can go elsewhere meanwhile
         upper = process.upper()
         env[f"DATABASE_URL_{database_of(process).upper()}"] = self.urls(process)[1]
         env["NATS_URL"] = self.nats.url() if self.nats else self.settings.nats_url

@@ -45,13 +45,47 @@ async def test_a_job_belongs_to_one_process_until_it_is_done(notes: NoteStore) -
     one, other = (Jobs("notes", notes, None, None) for _ in range(2))
     async with notes.database.connection() as connection:
         await connection.execute("INSERT INTO jobs (name) VALUES ('brief') ON CONFLICT DO NOTHING")
-    assert await one._claim("brief", 0.001) is True
-    await asyncio.sleep(0.01)  # due again, but still under way
-    assert await other._claim("brief", 0.001) is False
-    await one._done("brief")
-    assert await other._claim("brief", 3600) is True
-    await other._done("brief")
-    assert await one._claim("brief", 0.001) is False  # done: not due for an hour
+    assert await one._claim("brief") is True
+    assert await other._claim("brief") is False  # still due, but under way
+    await one._done("brief", 0)
+    assert await other._claim("brief") is True
+    await other._done("brief", 3600)
+    assert await one._claim("brief") is False  # done: not due for an hour
+
+
+async def test_a_job_that_a_stopping_process_breaks_off_is_another_s_at_once(notes: NoteStore) -> None:
+    await known(notes, 1)
+    begun, finished = asyncio.Event(), asyncio.Event()
+
+    @every(hours=24)
+    async def long(tx: Tx) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    @every(hours=24)
+    async def short(tx: Tx) -> None:
+        finished.set()
+
+    first, second = ModuleType("jobs"), ModuleType("jobs")
+    first.overnight, second.overnight = long, short  # type: ignore[attr-defined]
+    stopping = asyncio.create_task(Jobs("notes", notes, first, None).run())
+    await asyncio.wait_for(begun.wait(), 20)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    going = asyncio.create_task(Jobs("notes", notes, second, None).run())
+    await asyncio.wait_for(finished.wait(), 20)
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+
+
+async def test_a_job_that_a_killed_process_left_half_done_stays_due(notes: NoteStore) -> None:
+    killed, other = (Jobs("notes", notes, None, None) for _ in range(2))
+    async with notes.database.connection() as connection:
+        await connection.execute("INSERT INTO jobs (name) VALUES ('nightly') ON CONFLICT DO NOTHING")
+    assert await killed._claim("nightly") is True
+    async with notes.database.connection() as connection:
+        await connection.execute("UPDATE jobs SET lease_until = clock_timestamp() WHERE name = 'nightly'")
+    assert await other._claim("nightly") is True
 
 
 async def test_jobs_and_reactions_begin_when_the_database_comes_back(

@@ -27,6 +27,10 @@ CUSTOMER = "postgresql://customer_app:secret@127.0.0.1:5432/customer"
         ("DATABASE_URL", "mysql://u:p@h/x", "must be a URL such as postgresql://"),
         ("NATS_URL", "localhost:4222", "must be a URL such as nats://"),
         ("TRADEWIND_ADDRESS_CONTRACT", "contract", "must be host:port"),
+        ("TRADEWIND_ADDRESS_CONTRACT", "127.0.0.1:1,contract", "must be host:port"),
+        ("TRADEWIND_ADDRESS_CONTRACT", "127.0.0.1:1,contract:2", "each by its IP address, all of one family"),
+        ("TRADEWIND_ADDRESS_CONTRACT", "127.0.0.1:1,[::1]:2", "each by its IP address, all of one family"),
+        ("TRADEWIND_DRAIN", "soon", "must be seconds from 0 to 60"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_what_would_be_right(name, value, sentence):
