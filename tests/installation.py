@@ -62,6 +62,11 @@ class Installation:
         state = files.read_json(self.home / "state.json")
         return {process["name"]: process["pid"] for process in state.get("processes", [])}
 
+    def addresses(self) -> dict[str, str]:
+        """Where everything that runs is asked whether it lives, by name."""
+        state = files.read_json(self.home / "state.json")
+        return {process["name"]: process["address"] for process in state.get("processes", [])}
+
     def sign_in(self, role: str = "administrator") -> dict[str, str]:
         """The first person of that role."""
         return next(person for person in people.sign_ins(self.home) if person["role"] == role)

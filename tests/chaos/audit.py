@@ -16,6 +16,7 @@ from stack.api import BUSY
 from stack.postgres import Postgres
 from tests.chaos.client import Client, Entry, GaveUp, Told
 from tests.chaos.effects import Effects
+from tests.chaos.faults import COMES_BACK_WITHIN
 from tests.chaos.laws import QUESTIONS
 from tests.chaos.workload import Workload
 from tests.installation import Installation
@@ -76,9 +77,17 @@ class Audit:
         """The rows of a table that belong to the organizations of this run."""
         return self.rows(database, f"SELECT {columns} FROM {table} WHERE tenant_id = ANY(%(tenants)s)")
 
-    def now(self) -> str:
-        """The databases' own time."""
-        return str(self.rows("inventory", "SELECT clock_timestamp()::text")[0][0])
+    def ends(self, last: float) -> None:
+        """The last fault was over at *last*, by our own clock: note it by that of the databases."""
+        deadline = time.monotonic() + COMES_BACK_WITHIN
+        while not self.ended:
+            try:
+                asked = "SELECT (clock_timestamp() - make_interval(secs => %(ago)s))::text"
+                self.ended = str(self.rows("inventory", asked, ago=time.monotonic() - last)[0][0])
+            except psycopg.Error:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     # -- until it is still ----------------------------------------------------------------------
 

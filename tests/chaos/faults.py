@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack import layout
+from stack.pulse import Heard, ask
 from tests.chaos.proxy import CLEAR, Proxy, Weather
 from tests.installation import Installation
 
 KINDS = ("kill", "stop", "term", "wipe", "proxy", "outage")
 TARGETS = (*layout.PROCESSES, "nats", "postgres")
 SHORTEST_STOP, LONGEST_STOP = 1.0, 15.0
+AT_ONCE = 4  # so many targets may be down or on their way back; on a slow machine the next one waits
+COMES_BACK_WITHIN = 60.0
 # How often each kind is drawn, where all are asked for.
 WEIGHTS = {"kill": 10, "stop": 5, "term": 2, "wipe": 2, "proxy": 5, "outage": 0}
 WEATHERS = {
@@ -84,18 +87,40 @@ class Hurt:
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     missed: int = 0  # the process was down already
+    left_out: int = 0  # the time was over before its turn came
     last: float = 0.0
     _lasting: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, faults: Sequence[Fault]) -> None:
-        """All of them, each at its time; returns when the last one is over."""
-        began = time.monotonic()
-        for fault in faults:
+        """Each at its time, or as soon as few enough are down; returns when the last one is over."""
+        began, places = time.monotonic(), asyncio.Semaphore(AT_ONCE)
+        over = began + max((fault.at for fault in faults), default=0.0) + 1
+        for nth, fault in enumerate(faults):
             await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
-            task = asyncio.create_task(self.carry_out(fault))
+            await places.acquire()
+            if time.monotonic() > over:
+                self.left_out = len(faults) - nth
+                break
+            task = asyncio.create_task(self._in_its_place(fault, places))
             self._lasting.add(task)
             task.add_done_callback(self._lasting.discard)
         await asyncio.gather(*self._lasting)
+
+    async def _in_its_place(self, fault: Fault, places: asyncio.Semaphore) -> None:
+        """The place is free again when the target is well."""
+        try:
+            await self.carry_out(fault)
+            await asyncio.to_thread(self._await_recovery, fault.target)
+        finally:
+            places.release()
+
+    def _await_recovery(self, target: str) -> None:
+        deadline = time.monotonic() + COMES_BACK_WITHIN
+        while time.monotonic() < deadline:
+            address = self.installation.addresses().get(target)
+            if address is None or ask(address, 1.0) == Heard.ANSWERS:
+                return
+            time.sleep(0.3)
 
     async def carry_out(self, fault: Fault) -> None:
         """One fault, until it is over."""

@@ -7,8 +7,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -63,6 +64,43 @@ class Verdict:
 
 
 @dataclass
+class Platform:
+    """An installation that can be hurt: with `proxied`, a proxy stands between every two parts."""
+
+    folder: Path
+    installation: Installation
+    proxies: dict[str, Proxy]
+
+
+@asynccontextmanager
+async def started(
+    name: str,
+    *,
+    proxied: bool = True,
+    env: Mapping[str, str] | None = None,
+    only: Mapping[str, Mapping[str, str]] | None = None,
+    say: Say = print,
+) -> AsyncIterator[Platform]:
+    """A platform that is up, ended afterwards. Its folder stays unless a verdict removed it."""
+    folder = await asyncio.to_thread(_folder, name)
+    installation = Installation(folder / "home", **(env or {}))
+    proxies: dict[str, Proxy] = {}
+    try:
+        began = time.monotonic()
+        if proxied:
+            proxies = await routes.between(installation.home)
+        for process, variables in (only or {}).items():
+            routes.tell(installation.home, process, dict(variables))
+        await asyncio.to_thread(installation.up, "--empty")
+        say(f"{name}: up after {time.monotonic() - began:.0f} s in {installation.home}")
+        yield Platform(folder, installation, proxies)
+    finally:
+        for proxy in proxies.values():
+            await proxy.stop()
+        await asyncio.to_thread(installation.tradewind, "down")
+
+
+@dataclass
 class Run:
     """One run: everything that `run` was asked for."""
 
@@ -73,11 +111,8 @@ class Run:
     pause: float = 1.3
     clients: int = 24
     patience: float = 180.0
-    env: Mapping[str, str] = field(default_factory=dict)
-    only: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     script: Sequence[Fault] | None = None
     rebuild: bool = True
-    installation: Installation | None = None  # one that is up already, and stays up
     say: Say = print
 
     @property
@@ -88,54 +123,51 @@ class Run:
             f" --faults {','.join(self.faults)} --pause {self.pause:g} --clients {self.clients}"
         )
 
-    async def carry_out(self) -> Verdict:
-        """Start an installation, hurt it at work, judge it, end it."""
-        folder = await asyncio.to_thread(_folder, self.seed)
-        proxies: dict[str, Proxy] = {}
-        verdict = None
-        try:
-            installation = self.installation or Installation(folder / "home", **self.env)
-            if not self.installation:
-                await self._start(installation, proxies)
-            verdict = await self._on(installation, proxies, folder)
-            return verdict
-        finally:
-            for proxy in proxies.values():
-                await proxy.stop()
-            if not self.installation:
-                await asyncio.to_thread(installation.tradewind, "down")
-            if verdict is not None and verdict.ok:
-                shutil.rmtree(folder, ignore_errors=True)
+    @property
+    def needs_proxies(self) -> bool:
+        """Whether anything it does happens on the way between two parts."""
+        return bool({"proxy", "outage"} & ({*self.faults} | {fault.kind for fault in self.script or ()}))
 
-    async def _start(self, installation: Installation, proxies: dict[str, Proxy]) -> None:
-        began = time.monotonic()
-        if {"proxy", "outage"} & ({*self.faults} | {fault.kind for fault in self.script or ()}):
-            proxies.update(await routes.between(installation.home))
-        for process, variables in self.only.items():
-            routes.tell(installation.home, process, dict(variables))
-        await asyncio.to_thread(installation.up, "--empty")
-        self.say(f"seed {self.seed}: up after {time.monotonic() - began:.0f} s in {installation.home}")
-
-    async def _on(self, installation: Installation, proxies: dict[str, Proxy], folder: Path) -> Verdict:
-        journal = Journal(folder / "journal.jsonl")
+    async def on(self, platform: Platform) -> Verdict:
+        """Hurt a platform at work and judge it; its organizations are made anew, so it may be used again."""
+        self.platform, installation = platform, platform.installation
+        journal = Journal(platform.folder / f"journal-{self.seed}.jsonl")
         tenants, companies = await self._companies(installation, journal)
-        hurt = Hurt(installation, folder / "faults.log", proxies)
-        faults = self.script if self.script is not None else plan(
-            self.seed, self.seconds, self.faults, self.pause, sorted(proxies))  # fmt: skip
-        ends = time.monotonic() + 3600
-        work = Workload(self.seed, companies, self.clients, self.orders, lambda: time.monotonic() > ends)
-        await work.furnish()
-        audit = Audit(installation, work, tenants)
-        ends = time.monotonic() + self.seconds
-        progress = asyncio.create_task(self._progress(work, hurt, journal))
-        working = asyncio.create_task(work.run())
+        hurt = Hurt(installation, platform.folder / f"faults-{self.seed}.log", platform.proxies)
+        over = asyncio.Event()
+        self.work = Workload(self.seed, companies, self.clients, self.orders, over.is_set)
+        await self.work.furnish()
+        audit = Audit(installation, self.work, tenants)
+        journal.began = time.monotonic()
+        asyncio.get_running_loop().call_later(self.seconds, over.set)
+        progress = asyncio.create_task(self._progress(self.work, hurt, journal))
+        working = asyncio.create_task(self.work.run())
         try:
-            await hurt.run(faults)
-            audit.ended = await asyncio.to_thread(_patiently, audit.now)
+            await hurt.run(self._faults())
+            await asyncio.to_thread(audit.ends, hurt.last or time.monotonic())
             await working
         finally:
             progress.cancel()
-        hurting = time.monotonic()
+        began = time.monotonic()
+        await self._judge(audit)
+        audit.figures["audited in"] = f"{time.monotonic() - began:.1f} s"
+        for company in companies:
+            await company.client.close()
+        journal.close()
+        counters = {
+            "orders": self.work.begun, **journal.counts, **audit.figures,
+            "stories": dict(self.work.told.most_common()), "consequences": self.work.waited(),
+            "faults missed, left out": f"{hurt.missed}, {hurt.left_out}",
+        }  # fmt: skip
+        found = tuple(audit.findings)
+        return Verdict(self.seed, self.command, found, counters, dict(hurt.done), platform.folder)
+
+    def _faults(self) -> Sequence[Fault]:
+        if self.script is not None:
+            return self.script
+        return plan(self.seed, self.seconds, self.faults, self.pause, sorted(self.platform.proxies))
+
+    async def _judge(self, audit: Audit) -> None:
         await asyncio.to_thread(audit.converge)
         await asyncio.to_thread(audit.ask_databases)
         audit.ask_clients()
@@ -143,15 +175,6 @@ class Run:
         await asyncio.to_thread(audit.ask_product)
         if self.rebuild:
             await audit.rebuild()
-        audit.figures["audited in"] = f"{time.monotonic() - hurting:.1f} s"
-        for company in companies:
-            await company.client.close()
-        journal.close()
-        counters = {
-            "orders": work.begun, **journal.counts, **audit.figures, "stories": dict(work.told.most_common()),
-            "missed": hurt.missed,
-        }  # fmt: skip
-        return Verdict(self.seed, self.command, tuple(audit.findings), counters, dict(hurt.done), folder)
 
     async def _companies(
         self, installation: Installation, journal: Journal
@@ -178,17 +201,33 @@ class Run:
             )
 
 
-def run(seed: int, **wanted: Any) -> Verdict:
+def run(
+    seed: int,
+    *,
+    env: Mapping[str, str] | None = None,
+    only: Mapping[str, Mapping[str, str]] | None = None,
+    **wanted: Any,
+) -> Verdict:
     """One run on an installation of its own; see Run for what can be asked for, README.md for the findings.
 
     `env` is told to every process, `only={"inventory": {…}}` to one of them alone.
     """
-    return asyncio.run(Run(seed, **wanted).carry_out())
+
+    async def alone() -> Verdict:
+        wish = Run(seed, **wanted)
+        name = f"seed {seed}"
+        async with started(name, proxied=wish.needs_proxies, env=env, only=only, say=wish.say) as platform:
+            verdict = await wish.on(platform)
+        if verdict.ok:
+            shutil.rmtree(platform.folder, ignore_errors=True)
+        return verdict
+
+    return asyncio.run(alone())
 
 
-def _folder(seed: int) -> Path:
-    """Where a run keeps its installation and its papers."""
-    folder = Path(tempfile.mkdtemp(prefix=f"tradewind-chaos-{seed}-"))
+def _folder(name: str) -> Path:
+    """Where a platform keeps its installation, and a run its papers."""
+    folder = Path(tempfile.mkdtemp(prefix=f"tradewind-chaos-{name.replace(' ', '-')}-"))
     (folder / "home").mkdir()
     for path in (folder, folder / "home"):
         path.chmod(0o711)
@@ -200,15 +239,3 @@ def _found(installation: Installation, organization: str, email: str) -> dict[st
         servers = layout.Servers.from_env()
         with servers.reachable(running=True):
             return people.found(servers, organization, email, currency="CNY")
-
-
-def _patiently(ask: Callable[[], str]) -> str:
-    """The answer, once there is somebody to give it."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return ask()
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)

@@ -53,6 +53,7 @@ class Workload:
     told: Counter[str] = field(default_factory=Counter)
     stuck: list[str] = field(default_factory=list)
     receipts: int = 0
+    waits: list[float] = field(default_factory=list)  # seconds until what follows elsewhere had followed
 
     def key(self, *words: Any) -> str:
         """The request id of one step: the same in every run of this seed."""
@@ -62,6 +63,14 @@ class Workload:
     def over(self) -> bool:
         """Whether no new story begins."""
         return self.ending() or bool(self.orders and self.begun >= self.orders)
+
+    def waited(self) -> str:
+        """How long consequences took, in words."""
+        if not self.waits:
+            return "none was waited for"
+        waits = sorted(self.waits)
+        middle, late = waits[len(waits) // 2], waits[int(len(waits) * 0.99)]
+        return f"{len(waits)} waited for, half within {middle:.1f} s, 99 % within {late:.1f} s"
 
     async def furnish(self) -> None:
         """Products, opening stock and customers, before anything is hurt."""
@@ -205,13 +214,14 @@ class Story:
         await self._do("CancelOrder", {"name": order, "reason": "changed their mind"})
 
     async def _until(self, ask: Any, true: Callable[[Any], bool], what: str) -> dict[str, Any] | None:
-        deadline, pause = time.monotonic() + SETTLES_WITHIN, 0.1
+        began, pause = time.monotonic(), 0.1
         while not true(found := await ask()):
-            if time.monotonic() > deadline:
+            if time.monotonic() - began > SETTLES_WITHIN:
                 self.workload.stuck.append(what)
                 return None
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 2.0)
+        self.workload.waits.append(time.monotonic() - began)
         return dict(found)
 
     async def _do(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
