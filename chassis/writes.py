@@ -17,9 +17,13 @@ FACT_COLUMNS = (
     "part, event_id, tenant_id, record, record_version, nth, type, payload, actor, on_behalf_of, cause,"
     " traceparent, occurred_at"
 )
+_FACT_TYPES = (
+    "smallint", "uuid", "uuid", "text", "bigint", "smallint", "text", "bytea", "text", "text", "text", "text",
+    "timestamptz",
+)  # fmt: skip
 ANSWER_COLUMNS = "tenant_id, principal, method, request_id, request_hash, refused, response"
 _ANSWER_TYPES = ["uuid", "text", "text", "text", "bytea", "boolean", "bytea"]
-MANY = 8  # new records of one collection: from here on they are sent as columns
+MANY = 8  # rows for one table: from here on they are sent as columns
 ARMS = 24  # per statement: a longer one costs more to plan than it saves
 Arm = tuple[str, list[Any], str]  # statement, parameters, what to say when it touched no row
 
@@ -64,14 +68,13 @@ class Writes:
 
     def update(self, collection: Collection[Any], tenant: str, record: Record, expected: int) -> None:
         key = (collection.name, record.id)
-        row = collection.row(record)
         if key in self._inserted and key in self._arms:
-            self._arms[key] = (collection.insert, [tenant, *row], "")
+            self._arms[key] = (collection.insert, [tenant, *collection.row(record)], "")
             return
         # A record saved twice before it was sent is still, in the table, what it was at first.
         expected = self._expected.setdefault(key, expected) if key in self._arms else expected
         self._expected[key] = expected
-        params = [*collection.changed(row), tenant, record.id, expected]
+        params = [*collection.changed(collection.row(record)), tenant, record.id, expected]
         self._arms[key] = (collection.update, params, f"ETAG_MISMATCH {collection.prefix}{record.id}")
 
     def delete(self, collection: Collection[Any], tenant: str, record: Record) -> None:
@@ -142,13 +145,13 @@ class Writes:
 
     def _fact_arms(self) -> list[Arm]:
         # One INSERT for all: arms of a WITH have no order of their own, rows of a VALUES list do.
-        arms: list[Arm] = []
-        for at in range(0, len(self._facts), 100):
-            chunk = self._facts[at : at + 100]
-            slots = ", ".join(["(" + ", ".join(["%s"] * len(chunk[0])) + ")"] * len(chunk))
-            statement = f"INSERT INTO outbox ({FACT_COLUMNS}) VALUES {slots} RETURNING 1"
-            arms.append((statement, [cell for row in chunk for cell in row], ""))
-        return arms
+        if not self._facts:
+            return []
+        head = f"INSERT INTO outbox ({FACT_COLUMNS})"
+        if len(self._facts) < MANY:
+            slots = ", ".join(["(" + ", ".join(["%s"] * len(_FACT_TYPES)) + ")"] * len(self._facts))
+            return [(f"{head} VALUES {slots} RETURNING 1", [cell for row in self._facts for cell in row], "")]
+        return [(f"{head} {_unnest(_FACT_TYPES)}", _columns(self._facts), "")]
 
     def _answer_arms(self) -> list[Arm]:
         if not self._answers:
@@ -156,9 +159,7 @@ class Writes:
         head = f"INSERT INTO answers ({ANSWER_COLUMNS})"
         if len(self._answers) == 1:
             return [(f"{head} VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING 1", self._answers[0], "")]
-        slots = ", ".join(f"%s::{kind}[]" for kind in _ANSWER_TYPES)
-        columns = [_array(column) for column in zip(*self._answers, strict=True)]
-        return [(f"{head} SELECT * FROM unnest({slots}) RETURNING 1", columns, "")]
+        return [(f"{head} {_unnest(_ANSWER_TYPES)}", _columns(self._answers), "")]
 
     def _record_arms(self) -> list[Arm]:
         """Changes of records in the order of their making; many new ones of a kind go with the last."""
@@ -173,8 +174,8 @@ class Writes:
             if not keys:
                 arms.append(arm)
             elif key == keys[-1]:
-                columns = zip(*(self._arms[one][1] for one in keys), strict=True)
-                arms.append((self._inserted[key].insert_many, [_array(cells) for cells in columns], ""))
+                columns = _columns([self._arms[one][1] for one in keys])
+                arms.append((self._inserted[key].insert_many, columns, ""))
         return arms
 
     def take(self) -> list[tuple[str, list[Any]]]:
@@ -197,8 +198,18 @@ def _many(rows: Rows, columns: Sequence[str], cells: list[list[Any]], action: st
     return (
         f"INSERT INTO {rows.name} ({_listed(columns)}) SELECT * FROM unnest({slots})"
         f" ON CONFLICT (tenant_id, {_listed(rows.key)}) DO {action} RETURNING 1",
-        [_array(column) for column in zip(*cells, strict=True)], "",
+        _columns(cells), "",
     )  # fmt: skip
+
+
+def _unnest(types: Sequence[str]) -> str:
+    """The rows of so many arrays, in their order."""
+    return f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in types)}) RETURNING 1"
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> list[Any]:
+    """Rows as what `_unnest` takes."""
+    return [_array(cells) for cells in zip(*rows, strict=True)]
 
 
 def _array(cells: Iterable[Any]) -> str:

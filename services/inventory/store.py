@@ -156,12 +156,12 @@ def write_down(tx: Tx, **said: Any) -> Movement:
     return tx.add(Movement(id=tx.call.new_id(), **said))
 
 
-def hold(tx: Tx, stock: Stock, promise: Reservation) -> tuple[Reservation, Stock]:
-    """Promise goods: the balance and the promise change together."""
+def hold(tx: Tx, stock: Stock, promise: Reservation) -> tuple[reservation_pb2.Reservation, Stock]:
+    """Promise goods: the balance and the promise change together. The promise as it is shown."""
     kept = keep(tx, stock.reserve(promise.quantity))
-    made = tx.add(promise)
-    tx.emit(events_pb2.ReservationHeld(reservation=show_reservation(made), stock=show_stock(kept)))
-    return made, kept
+    shown = show_reservation(tx.add(promise))
+    tx.emit(events_pb2.ReservationHeld(reservation=shown, stock=show_stock(kept)))
+    return shown, kept
 
 
 async def reserve_lines(tx: Tx, order: Order, *, partly: bool) -> dict[int, Quantity]:

@@ -104,7 +104,7 @@ def _reserve(tx: Tx, request: Any, shelf: _Shelf) -> Any:
         purpose=request.purpose, expire_time=_expiry(request, tx.call),
     )  # fmt: skip
     made, shelf.stock[place] = hold(tx, shelf.stock[place], promise)
-    return tx.reply(show_reservation(made))
+    return tx.reply(made)
 
 
 def _expiry(request: Any, call: Call) -> datetime:
