@@ -41,11 +41,17 @@ bench: protos
 	@$(PIP) install -q --require-hashes -r bench/requirements.lock
 	$(BIN)/python -m bench $(ARGS)
 
-# Chooses versions anew, within what pyproject.toml allows; the lock names no host.
+# Chooses versions anew, within what pyproject.toml allows; the locks name no host. What an image installs and
+# what builds it are of the same choice.
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+BUILDERS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
 lock: $(READY)
 	$(PIP) install -q uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --extra dev --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev --extra embedded --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
+	$(BIN)/python -c '$(BUILDERS)' | $(COMPILE) --constraint requirements.lock - -o deploy/build.lock
 
 clean:
 	rm -rf .venv gen dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
