@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: up down test chaos lint protos docs lock bench clean
+.PHONY: up down test chaos lint protos docs lock bench clean rehearse
 
 # Starts everything and prints where it is; Ctrl-C stops it. ARGS are passed on: make up ARGS="--fresh"
 up: protos
@@ -32,9 +32,14 @@ lint: protos
 protos: $(READY)
 	@$(BIN)/python stack/protos.py
 
-# Writes the generated pages of docs/ anew.
+# Writes the generated pages of docs/ and the dashboards anew.
 docs: protos
 	$(BIN)/python -m stack.docs
+	$(BIN)/python deploy/observability/dashboards.py
+
+# Carries out Dockerfile and compose.yaml without Docker; ARGS="--python /usr/bin/python3.13" stands for the base image.
+rehearse: protos
+	$(BIN)/python -m tests.deploy.rehearse $(ARGS)
 
 # What it costs beside the same work in pgbench and Envoy; see bench/README.md. About ten minutes.
 bench: protos

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
+from chassis.outbox import PARTS
 
 if TYPE_CHECKING:
     from chassis.service import Runtime
@@ -90,10 +91,12 @@ class Gauges:
             return
         for source in self._runtime.consumer.sources:
             telemetry.METRICS.set("tradewind_events_parked", 0, source=source)
+            for part in range(PARTS):
+                telemetry.METRICS.set("tradewind_event_position", 0, partition=str(part), source=source)
         for kind in self._runtime.sagas.kinds:
             telemetry.METRICS.set("tradewind_saga_oldest_seconds", 0, type=kind)
             for state in STATES:
-                telemetry.METRICS.set("tradewind_sagas", 0, type=kind, state=state)
+                telemetry.METRICS.set("tradewind_sagas", 0, state=state, type=kind)
         for what, labels, value in rows:
             telemetry.METRICS.set(f"tradewind_{what}", value, **dict(sorted(labels.items())))
 

@@ -63,7 +63,7 @@ async def test_a_parked_event_and_a_saga_under_way_are_counted(inventory: Runnin
     text = await shown(inventory)
     kind = next(iter(inventory.runtime.sagas.kinds))
     assert set(values(text, "tradewind_sagas")) >= {
-        f'type="{kind}",state="{state}"' for state in ("RUNNING", "COMPENSATING", "STUCK")
+        f'state="{state}",type="{kind}"' for state in ("RUNNING", "COMPENSATING", "STUCK")
     }
     tenant = inventory.as_().tenant
     with psycopg.connect(inventory.owner_url) as db:

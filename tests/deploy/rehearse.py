@@ -1,9 +1,9 @@
 """`make rehearse`: the Dockerfile and compose.yaml without Docker, where no engine is at hand.
 
 The Dockerfile's instructions are carried out in a folder, by an interpreter that stands for BASE_IMAGE; the
-processes are started as compose.yaml says, as an unprivileged user who can write nothing, with its environment
-and its secrets in files. PostgreSQL and NATS are the embedded ones. What differs from a container: the paths
-are in a folder, names are 127.0.0.1, and no namespace keeps the processes apart.
+processes are started as compose.yaml says, by an unprivileged user who can write nothing, with its
+environment and its secrets in files. PostgreSQL and NATS are the embedded ones. What differs from a
+container: paths are in a folder, names are 127.0.0.1, no namespace keeps the processes apart.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ class Composed:
         """As `tradewind secrets` makes them, with the servers' own addresses and passwords."""
         compose = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
         folder = self.image.folder / "secrets"
-        assert self.image.start(["secrets", str(folder)], {}, stderr=subprocess.DEVNULL).wait() != 0  # it may not write
+        assert (
+            self.image.start(["secrets", str(folder)], {}, stderr=subprocess.DEVNULL).wait() != 0
+        )  # it may not write
         folder.mkdir()
         os.chown(folder, STRANGER, STRANGER) if os.geteuid() == 0 else None
         assert self.image.start(["secrets", str(folder)], {}).wait() == 0
@@ -141,7 +143,7 @@ class Composed:
             self.secrets[name] = folder / Path(said["file"]).name
 
     def environment(self, name: str) -> dict[str, str]:
-        """What compose tells a service, with this machine's addresses and its secrets in a folder of its own."""
+        """What compose tells a service, with this machine's addresses and its secrets in its own folder."""
         said, mine = self.services[name], self.image.folder / "mounts" / name
         for kind in ("secrets", "configs"):
             for each in said.get(kind, []):
@@ -174,7 +176,9 @@ def rehearse(image: Image, servers: Servers) -> None:
     migrate = image.start(composed.services["migrate"]["command"], composed.environment("migrate"))
     assert migrate.wait() == 0, "the migrations failed"
     serving = {
-        name: image.start(composed.services[name]["command"], composed.environment(name), stderr=subprocess.DEVNULL)
+        name: image.start(
+            composed.services[name]["command"], composed.environment(name), stderr=subprocess.DEVNULL
+        )
         for name in composed.ours
         if name != "migrate"
     }
@@ -222,7 +226,9 @@ def _found(image: Image, composed: Composed) -> None:
 def main() -> None:
     """Build in a folder of its own, run, remove."""
     parser = argparse.ArgumentParser(prog="make rehearse", description=__doc__)
-    parser.add_argument("--python", type=Path, default=Path(sys.executable).resolve(), help="stands for BASE_IMAGE")
+    parser.add_argument(
+        "--python", type=Path, default=Path(sys.executable).resolve(), help="stands for BASE_IMAGE"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the folder for looking at")
     said = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tradewind-image-"))

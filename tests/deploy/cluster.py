@@ -1,0 +1,96 @@
+"""A rendered overlay, taken apart, and the picture of who speaks to whom."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stack import layout
+
+ROOT = Path(__file__).resolve().parents[2]
+K8S = ROOT / "deploy/k8s"
+DOORS = {8080, 9090}
+Manifest = dict[str, Any]
+Manifests = list[Manifest]
+Arrow = tuple[str, str, int]
+
+# Who may speak to whom, on which port: the architecture's picture. `access` is the gateway's own service.
+ASKS = {
+    "gateway": {"customer", "opportunity", "contract", "inventory", "analytics"},
+    "customer": {"inventory"},
+    "opportunity": {"access", "contract", "customer"},
+    "contract": {"customer", "inventory", "opportunity"},
+    "inventory": {"contract"},
+    "analytics": {"access", "contract", "customer", "inventory", "opportunity"},
+}
+
+
+def process_of(service: str) -> str:
+    """The process that answers for a service."""
+    return layout.GATEWAY if service == "access" else service
+
+
+def arrows() -> set[Arrow]:
+    """Every arrow there is."""
+    found: set[Arrow] = {("ingress", "gateway", port) for port in DOORS} | {("nats", "nats", 6222)}
+    for process in layout.PROCESSES:
+        database = f"postgres-{layout.database_of(process)}"
+        found |= {(process, process_of(service), 9000) for service in ASKS[process]}
+        found |= {(process, database, 5432), (f"migrate-{process}", database, 5432), (process, "nats", 4222)}
+        found |= {("prometheus", process, 9100), (process, "otel-collector", 4318)}
+    return found
+
+
+@cache
+def rendered(overlay: str) -> str:
+    """What `kubectl kustomize` makes of an overlay."""
+    kubectl = Path(sys.executable).parent / "kubectl"
+    said = subprocess.run([kubectl, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+def manifests(overlay: str) -> Manifests:
+    """Its manifests, for the caller to change as he likes."""
+    return copy.deepcopy(_parsed(overlay))
+
+
+@cache
+def _parsed(overlay: str) -> Manifests:
+    return list(yaml.load_all(rendered(overlay), yaml.CSafeLoader))
+
+
+def of(found: Manifests, kind: str) -> dict[str, Manifest]:
+    """name → manifest, of one kind."""
+    return {each["metadata"]["name"]: each for each in found if each["kind"] == kind}
+
+
+def templates(found: Manifests) -> Iterator[tuple[str, Manifest]]:
+    """(what, pod template) of everything that makes pods."""
+    for each in found:
+        if each["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
+            yield f"{each['kind']} {each['metadata']['name']}", each["spec"]["template"]
+        elif each["kind"] == "CronJob":
+            yield f"CronJob {each['metadata']['name']}", each["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    """Every container of a pod, those that come first too."""
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def main(found: Manifests, process: str) -> Manifest:
+    """The container that is the process."""
+    return next(c for c in of(found, "Deployment")[process]["spec"]["template"]["spec"]["containers"])
+
+
+def told(container: Manifest) -> dict[str, str]:
+    """What a container's environment says."""
+    return {each["name"]: each.get("value", "") for each in container.get("env", [])}
