@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: up down test chaos lint protos docs lock bench clean rehearse
+.PHONY: up down test chaos lint protos docs lock bench clean rehearse fuzz
 
 # Starts everything and prints where it is; Ctrl-C stops it. ARGS are passed on: make up ARGS="--fresh"
 up: protos
@@ -22,6 +22,10 @@ test: protos
 # Hurts a whole installation at work, seed after seed, and judges it; goes on where it was interrupted.
 chaos: protos
 	$(BIN)/python -m tests.chaos --long $(ARGS)
+
+# Hostile requests to every method, for as long as you like: make fuzz ARGS="--seed 7 --cases 500"
+fuzz: protos
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: protos
 	$(BIN)/ruff check .

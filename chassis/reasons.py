@@ -30,6 +30,17 @@ class Meaning:
     zh: str
 
 
+# A refusal travels in the metadata of an answer, of which peers take 8 KiB: what a request said at length
+# is not said back at length.
+MOST_VIOLATIONS = 20
+LONGEST_FACT = 160
+
+
+def short(text: str) -> str:
+    """The text, or its beginning when it is long."""
+    return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"
+
+
 class _Facts(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return "?"
@@ -62,21 +73,23 @@ class Reasons:
         meaning = self.known.get(refused.reason)
         if meaning is None:
             raise LookupError(f"no errors.proto knows the reason {refused.reason}")
-        facts = _Facts(refused.facts)
+        facts = _Facts({name: short(said) for name, said in refused.facts.items()})
         sentence = {"en": meaning.en.format_map(facts), "zh": meaning.zh.format_map(facts)}
         language = "zh" if locale.startswith("zh") else "en"
         status = status_pb2.Status(code=meaning.code, message=sentence["en"])
         details: list[Any] = [
-            error_details_pb2.ErrorInfo(reason=refused.reason, domain=meaning.domain, metadata=refused.facts),
+            error_details_pb2.ErrorInfo(reason=refused.reason, domain=meaning.domain, metadata=facts),
             error_details_pb2.LocalizedMessage(locale=language, message=sentence[language]),
         ]
         fields = dict(violations or {})
-        if "field" in refused.facts:
-            fields.setdefault(refused.facts["field"], sentence["en"])
+        if "field" in facts:
+            fields.setdefault(facts["field"], sentence["en"])
         if fields:
             bad = error_details_pb2.BadRequest()
-            for field, description in fields.items():
-                bad.field_violations.add(field=field, description=description, reason=refused.reason)
+            for field, description in list(fields.items())[:MOST_VIOLATIONS]:
+                bad.field_violations.add(
+                    field=short(field), description=short(description), reason=refused.reason
+                )
             details.append(bad)
         if meaning.code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE):
             wait = duration_pb2.Duration(seconds=int(refused.facts.get("seconds", 1)))

@@ -21,7 +21,7 @@ import sqlalchemy.exc
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
@@ -129,10 +129,10 @@ class Server:
         table = {
             path: (
                 grpc.unary_stream_rpc_method_handler(
-                    self._streaming(policy, handler), policy.request.FromString, _serialize)
+                    self._streaming(policy, handler), _reader(policy.request), _serialize)
                 if policy.streams
                 else grpc.unary_unary_rpc_method_handler(
-                    self._unary(policy, handler), policy.request.FromString, _serialize)
+                    self._unary(policy, handler), _reader(policy.request), _serialize)
             )
             for path, (policy, handler) in methods.items()
         }  # fmt: skip
@@ -188,12 +188,14 @@ class Server:
 
         return carry_out
 
-    def _admit(self, policy: Policy, request: Message, context: Any, metadata: dict[str, str]) -> Call:
+    def _admit(self, policy: Policy, request: Message | None, context: Any, metadata: dict[str, str]) -> Call:
         """The call, once its deadline, principal, permission and request are in order."""
         remaining = context.time_remaining()
         if remaining is None:
             raise Refused("DEADLINE_REQUIRED")
         call = self._call(policy, metadata)
+        if request is None:
+            raise Refused("BODY_INVALID", problem=f"these bytes are no {policy.request.DESCRIPTOR.name}")
         call.deadline = time.monotonic() + remaining
         call.request = request
         requests.check(request)
@@ -336,6 +338,20 @@ def refusal_of(problem: BaseException) -> Refused | None:
 
 def _metadata(context: grpc.aio.ServicerContext) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _reader(kind: type[Message]) -> Callable[[bytes], Message | None]:
+    """Reads a request; None for bytes that are none, so that they are refused like everything else:
+    whatever a deserializer raises, grpc answers with UNKNOWN and the exception's text."""
+    read = kind.FromString
+
+    def message_of(data: bytes) -> Message | None:
+        try:
+            return read(data)
+        except DecodeError:
+            return None
+
+    return message_of
 
 
 def _serialize(answer: Message | bytes) -> bytes:

@@ -262,7 +262,7 @@ class Settings:
         values: dict[str, Any] = {}
         for name, known in variables().items():
             suffix = database if database and known.env.startswith("DATABASE_") else service
-            values[name] = _read(env, known, suffix.upper())
+            values[name] = read_variable(env, known, suffix.upper())
         if not values["keys"].name:
             values["keys"] = values["home"] / "keys"
         peers = {name.removeprefix(PEER).lower(): env[name] for name in sorted(env) if name.startswith(PEER)}
@@ -294,7 +294,8 @@ def variables() -> dict[str, Variable]:
     return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
 
 
-def _read(env: Mapping[str, str], known: Variable, suffix: str) -> Any:
+def read_variable(env: Mapping[str, str], known: Variable, suffix: str = "") -> Any:
+    """What *env* says of a variable; SettingsInvalid names it when that cannot be."""
     name, text = known.env, ""
     for name in (f"{known.env}_{suffix}", known.env) if known.own else (known.env,):
         text = env.get(name, "")

@@ -24,6 +24,10 @@ from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import SCALE, Money, Percent, Quantity, parse_scaled
 
+# Between these, any period of business may be added or taken away and any time zone looked through.
+FIRST_YEAR, LAST_YEAR = 1000, 9000
+FIRST_SECOND = int(datetime(FIRST_YEAR, 1, 1, tzinfo=UTC).timestamp())
+LAST_SECOND = int(datetime(LAST_YEAR, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 R = TypeVar("R")
 M = TypeVar("M", bound=Message)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,18 +69,21 @@ def date_message(value: date) -> date_pb2.Date:
 
 
 def read_date(message: date_pb2.Date, path: str) -> date:
-    """A whole calendar date; a partial one is refused."""
+    """A whole calendar date; a partial one is refused, and one that could not be reckoned with."""
     try:
-        return date(message.year, message.month, message.day)
-    except ValueError:
+        found = date(message.year, message.month, message.day)
+    except (ValueError, OverflowError):
         raise invalid(path, "must be a whole calendar date with year, month and day") from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise invalid(path, f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
+    return found
 
 
-def _read_time(message: timestamp_pb2.Timestamp, path: str) -> datetime:
-    try:
-        return message.ToDatetime(tzinfo=UTC)
-    except ValueError:
-        raise invalid(path, "is out of the range of times") from None
+def read_time(message: timestamp_pb2.Timestamp, path: str) -> datetime:
+    """A point in time that can be reckoned with."""
+    if not FIRST_SECOND <= message.seconds <= LAST_SECOND or not 0 <= message.nanos < 1_000_000_000:
+        raise invalid(path, f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
+    return message.ToDatetime(tzinfo=UTC)
 
 
 To = Callable[[Any], Any]
@@ -95,7 +102,7 @@ def _well_known(kind: Any) -> tuple[To, Read] | None:
             seconds = since.days * 86_400 + since.seconds
             return timestamp_pb2.Timestamp(seconds=seconds, nanos=since.microseconds * 1000)
 
-        return stamp, _read_time
+        return stamp, read_time
     if kind is date:
         return date_message, read_date
     return None

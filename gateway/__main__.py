@@ -15,7 +15,7 @@ from gateway.contract import Contract
 from gateway.grpc_edge import EdgeServer, serve_edge
 from gateway.http import HttpServer, serve_http
 from gateway.identify import Identifier
-from gateway.limits import Limits
+from gateway.limits import Limits, LimitSettings
 from gateway.service import SERVICE
 from gateway.upstream import Upstream
 
@@ -33,7 +33,7 @@ async def close_doors(http: HttpServer, edge: EdgeServer, seconds: float) -> Non
     await asyncio.gather(http.stop(), edge.stop())
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, bounds: LimitSettings) -> None:
     """Serve until told to stop: the doors close first, then access."""
     telemetry.start_logging("gateway", settings.log_level)
     telemetry.start_tracing("gateway", settings.traces, settings.trace_ratio)
@@ -44,7 +44,7 @@ async def serve(settings: Settings) -> None:
         upstream = Upstream({**settings.peers, "access": f"127.0.0.1:{port}"})
         open_parts.push_async_callback(upstream.close)
         identify = Identifier(runtime.store, runtime.signer)
-        contract, limits = Contract.load(), Limits()
+        contract, limits = Contract.load(), Limits(bounds)
         edge = await serve_edge(
             settings.host,
             settings.grpc_port,
@@ -73,7 +73,8 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["bootstrap"]:
         found.main(arguments[1:])
     else:
-        run(serve(Settings.from_env("gateway", database="access").require("database_url")))
+        settings = Settings.from_env("gateway", database="access").require("database_url")
+        run(serve(settings, LimitSettings.from_env()))
 
 
 if __name__ == "__main__":

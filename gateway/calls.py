@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ from gateway import jsontext
 from gateway.caller import Identity, metadata_for
 from gateway.contract import BEHAVIOR
 from gateway.exchange import Answer, Exactly, Request, too_large
+from gateway.limits import Limits
 from gateway.routes import Query, Rule, apply_path
 from gateway.scalars import Wrong
 from gateway.transcode import Transcoder
@@ -105,15 +107,23 @@ class Endpoint:
         except jsontext.NotJson as problem:
             raise Refused("BODY_INVALID", problem=str(problem)) from None
 
-    async def ask(self, request: Request, segments: list[str], identity: Identity | None) -> Answer:
-        """Call the service once and say what it said."""
+    async def ask(
+        self, request: Request, segments: list[str], identity: Identity | None, limits: Limits
+    ) -> Answer:
+        """Call the service once, when it is the caller's turn, and say what it said."""
         timeout = timeout_of(request.header(b"x-request-timeout"))
         message = await self.message(request, segments, mint=identity is not None)
-        answer = await self._call()(
-            message.SerializeToString(),
-            timeout=timeout,
-            metadata=self._metadata(request, identity),
-        )
+        until = time.monotonic() + timeout
+        who = identity.tenant if identity else request.peer
+        await limits.take_turn(who, timeout)
+        try:
+            answer = await self._call()(
+                message.SerializeToString(),
+                timeout=max(0.001, until - time.monotonic()),
+                metadata=self._metadata(request, identity),
+            )
+        finally:
+            limits.give_turn(who)
         said = self.show(self._read(answer))
         etag = said.get("etag") if type(said) is dict else None
         if not etag:

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from chassis.kernel.refusals import Refused, invalid
+from gateway.bounds import LimitSettings
 from gateway.limits import Headers
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-LARGEST_BODY = 2**20
-LARGEST_URL = 8 * 2**10
-LARGEST_HEADERS = 32 * 2**10
-SLOWEST_BODY = 15.0
 LINGER, LARGEST_LINGER = 2.0, 16 * 2**20
 # What is said on every answer: nothing of this belongs in a cache, and nothing is to be guessed.
 ALWAYS: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -58,6 +55,7 @@ class Request:
     headers: dict[bytes, bytes]
     peer: str
     receive: Receive
+    bounds: LimitSettings
     locale: str = ""
     traceparent: str = ""
 
@@ -73,16 +71,16 @@ class Request:
     async def body(self) -> bytes:
         """The whole body, if it is small and quick enough."""
         declared = self.headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > LARGEST_BODY:
+        if declared.isdigit() and int(declared) > self.bounds.body_bytes:
             await self._drain()
-            raise too_large("the body", f"{LARGEST_BODY} bytes", 413)
+            raise self._too_large()
         message = await self.receive()
         if message["type"] == "http.disconnect":
             raise Gone
         if not message.get("more_body"):
-            return bounded(message.get("body", b""))
+            return self._bounded(message.get("body", b""))
         try:
-            async with asyncio.timeout(SLOWEST_BODY):
+            async with asyncio.timeout(self.bounds.body_seconds):
                 return await self._rest(message.get("body", b""))
         except TimeoutError:
             raise Exactly(Refused("DEADLINE_EXCEEDED"), 408, ((b"connection", b"close"),)) from None
@@ -96,10 +94,18 @@ class Request:
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if not message.get("more_body"):
-                return bounded(b"".join(parts))
-            if size > LARGEST_BODY:
+                return self._bounded(b"".join(parts))
+            if size > self.bounds.body_bytes:
                 await self._drain()
-                raise too_large("the body", f"{LARGEST_BODY} bytes", 413)
+                raise self._too_large()
+
+    def _bounded(self, body: bytes) -> bytes:
+        if len(body) > self.bounds.body_bytes:
+            raise self._too_large()
+        return body
+
+    def _too_large(self) -> Exactly:
+        return too_large("the body", f"{self.bounds.body_bytes} bytes", 413)
 
     async def _drain(self) -> None:
         """Let a client finish what it is sending, so that it reads the refusal; not for ever."""
@@ -123,21 +129,23 @@ class Answer:
     headers: Headers = ()
 
 
-def read_head(scope: Scope, receive: Receive) -> Request:
+def read_head(scope: Scope, receive: Receive, bounds: LimitSettings) -> Request:
     """The head of a request, refused when it is too large or says a thing twice."""
     pairs = scope["headers"]
     path, query = scope.get("raw_path") or scope["path"].encode(), scope.get("query_string", b"")
-    if len(path) + len(query) > LARGEST_URL:
-        raise too_large("the URL", f"{LARGEST_URL} bytes", 414)
+    if len(path) + len(query) > bounds.url_bytes:
+        raise too_large("the URL", f"{bounds.url_bytes} bytes", 414)
     headers = dict(pairs)
     if len(headers) != len(pairs):
         _refuse_twins(pairs)
-    if sum(len(name) + len(value) for name, value in pairs) > LARGEST_HEADERS:
-        raise too_large("the head", f"{LARGEST_HEADERS} bytes", 431)
+    if sum(len(name) + len(value) for name, value in pairs) > bounds.head_bytes:
+        raise too_large("the head", f"{bounds.head_bytes} bytes", 431)
     client = scope.get("client")
-    return Request(
-        scope["method"], path.decode("latin-1"), query, headers, client[0] if client else "", receive
-    )
+    peer = client[0] if client else ""
+    if bounds.trusted_proxies:
+        forwarded = b",".join(value for name, value in pairs if name == b"x-forwarded-for")
+        peer = bounds.client(peer, forwarded.decode("latin-1"))
+    return Request(scope["method"], path.decode("latin-1"), query, headers, peer, receive, bounds)
 
 
 def _refuse_twins(pairs: list[tuple[bytes, bytes]]) -> None:
@@ -146,13 +154,6 @@ def _refuse_twins(pairs: list[tuple[bytes, bytes]]) -> None:
         if name in seen and name in ONCE:
             raise invalid(name.decode("latin-1"), "must be given once")
         seen.add(name)
-
-
-def bounded(body: bytes) -> bytes:
-    """The body, when it is not too large."""
-    if len(body) > LARGEST_BODY:
-        raise too_large("the body", f"{LARGEST_BODY} bytes", 413)
-    return body
 
 
 def too_large(what: str, limit: str, status: int) -> Exactly:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
@@ -21,10 +21,11 @@ from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS, SERVER_OPTIONS
+from gateway.access_log import AccessLog
 from gateway.caller import Identify, Identity, metadata_for, trace_of
 from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
 from gateway.contract import PUBLIC, Contract, Method
-from gateway.limits import Exceeded, Limits
+from gateway.limits import Exceeded, Limits, LimitSettings
 from gateway.problem import DETAILS, Problems, locale_of
 from gateway.upstream import Upstream
 
@@ -46,6 +47,7 @@ class Edge(grpc.GenericRpcHandler):
     def __init__(self, contract: Contract, upstream: Upstream, identify: Identify, limits: Limits) -> None:
         self._upstream, self._identify, self._limits = upstream, identify, limits
         self._problems = Problems(contract)
+        self._log = AccessLog(limits.settings.access_log)
         self.streams: set[Any] = set()
         self._handlers = {path: self._handler(method) for path, method in contract.public.items()}
 
@@ -81,7 +83,7 @@ class Edge(grpc.GenericRpcHandler):
                     answer = await call
                 except Exception as error:
                     status = self._status(error, told, method.home, trace)
-            _observe(method, started, status)
+            self._observe(method, started, status, trace)
             if status is not None:
                 await context.abort_with_status(rpc_status.to_status(status))
             return answer
@@ -107,7 +109,7 @@ class Edge(grpc.GenericRpcHandler):
                     status = self._status(Refused("UNAVAILABLE", what="the gateway"), told, "", trace)
                 except Exception as error:
                     status = self._status(error, told, method.home, trace)
-            _observe(method, started, status)
+            self._observe(method, started, status, trace)
             if status is not None:
                 await context.abort_with_status(rpc_status.to_status(status))
 
@@ -122,12 +124,17 @@ class Edge(grpc.GenericRpcHandler):
         timeout = min(remaining - MARGIN, longest) if remaining is not None else _default(method)
         if timeout <= 0:
             raise Refused("DEADLINE_EXCEEDED")
-        peer = address_of(context.peer())
+        peer = self._limits.settings.client(address_of(context.peer()), told.get("x-forwarded-for", ""))
         if not method.streams:
             held.enter_context(self._limits.flight())
         identity = await self._caller(method, told, peer)
         who = f"{identity.tenant}/{identity.user}" if identity else peer
         held.enter_context(self._limits.one_of(who, streams=method.streams))
+        if not method.streams:
+            whose, until = identity.tenant if identity else peer, time.monotonic() + timeout
+            await self._limits.take_turn(whose, timeout)
+            held.callback(self._limits.give_turn, whose)
+            timeout = max(0.001, until - time.monotonic())
         language = told.get("accept-language", "")
         metadata = metadata_for(
             identity,
@@ -151,8 +158,14 @@ class Edge(grpc.GenericRpcHandler):
         except Refused:
             self._limits.stranger(peer)
             raise
-        self._limits.principal(f"{identity.tenant}/{identity.user}")
+        self._limits.caller(identity.tenant, f"{identity.tenant}/{identity.user}")
         return identity
+
+    def _observe(self, method: Method, started: float, status: status_pb2.Status | None, trace: str) -> None:
+        seconds, code = time.perf_counter() - started, str(status.code) if status else "OK"
+        telemetry.METRICS.observe("tradewind_edge_seconds", seconds, method=method.full_name, code=code)
+        reason = _reason(status) if status else ""
+        self._log.line("grpc", method.full_name, code, seconds, "", reason, trace[3:35])
 
     def _status(self, error: Exception, told: dict[str, str], home: str, trace: str) -> status_pb2.Status:
         """What went wrong; the service's own status goes through as it is."""
@@ -176,15 +189,15 @@ def _default(method: Method) -> float:
     return LONGEST_STREAM if method.streams else DEFAULT_TIMEOUT
 
 
+def _reason(status: status_pb2.Status) -> str:
+    """Why, by the first of the details, which is ours."""
+    for detail in status.details[:1]:
+        return error_details_pb2.ErrorInfo.FromString(detail.value).reason
+    return code_pb2.Code.Name(status.code)
+
+
 def _told(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-
-
-def _observe(method: Method, started: float, status: status_pb2.Status | None) -> None:
-    code = "OK" if status is None else str(status.code)
-    telemetry.METRICS.observe(
-        "tradewind_edge_seconds", time.perf_counter() - started, method=method.full_name, code=code
-    )
 
 
 def address_of(peer: str) -> str:
@@ -222,8 +235,9 @@ async def serve_edge(
 ) -> EdgeServer:
     """Open the gRPC port; the server that comes back is to be stopped with `stop()`."""
     contract = contract or Contract.load()
-    server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
-    edge = Edge(contract, upstream, identify, limits or Limits())
+    limits = limits or Limits()
+    server = grpc.aio.server(options=_options(limits.settings), maximum_concurrent_rpcs=MOST_CALLS)
+    edge = Edge(contract, upstream, identify, limits)
     server.add_generic_rpc_handlers((edge,))
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
@@ -235,6 +249,22 @@ async def serve_edge(
     for name in ("", *names):
         await checker.set(name, health_pb2.HealthCheckResponse.SERVING)
     return EdgeServer(server, edge, checker, bound)
+
+
+def _options(bounds: LimitSettings) -> list[tuple[str, int]]:
+    """What the edge takes from strangers: less than the services take from each other."""
+    ours = {
+        "grpc.max_receive_message_length": bounds.body_bytes,
+        "grpc.max_metadata_size": bounds.metadata_bytes,
+        # Between this and the one before, grpc would refuse some calls and not others, by chance.
+        "grpc.absolute_max_metadata_size": bounds.metadata_bytes,
+        "grpc.max_concurrent_streams": bounds.in_flight_each,
+        "grpc.server_handshake_timeout_ms": int(bounds.head_seconds * 1000),
+        "grpc.max_connection_idle_ms": int(bounds.idle_seconds * 1000),
+        # Who pings more often than every five seconds is told to calm down, and then let go.
+        "grpc.http2.max_ping_strikes": 2,
+    }
+    return [*((name, value) for name, value in SERVER_OPTIONS if name not in ours), *ours.items()]
 
 
 def _reflect(server: grpc.aio.Server, contract: Contract, names: list[str]) -> None:

@@ -20,6 +20,7 @@ from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS
 from gateway import jsontext, pages, streams
+from gateway.access_log import AccessLog
 from gateway.caller import Identify, Identity, trace_of
 from gateway.calls import Endpoint
 from gateway.contract import PUBLIC, Contract
@@ -30,7 +31,7 @@ from gateway.routes import Routes, Rule
 from gateway.scalars import Wrong
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream
-from gateway.wire import BoundedProtocol
+from gateway.wire import bounded
 
 log = logging.getLogger(__name__)
 PROBLEM = b"application/problem+json"
@@ -49,6 +50,7 @@ class App:
         more_pages: Mapping[str, pages.Page] | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self._log = AccessLog(self.limits.settings.access_log)
         # Set when the process is told to stop: every answer is then the last of its connection.
         self.leaving = asyncio.Event()
         # Set when the port closes, so that streams end instead of being waited for.
@@ -72,18 +74,17 @@ class App:
                 if self.leaving.is_set():
                     answer = replace(answer, headers=(*answer.headers, LAST))
                 await send_answer(answer, send, scope["method"] == "HEAD")
-        telemetry.METRICS.observe(
-            "tradewind_http_seconds",
-            time.perf_counter() - started,
-            method=seen.method,
-            status=str(seen.status),
-        )
+        seconds, status = time.perf_counter() - started, str(seen.status)
+        telemetry.METRICS.observe("tradewind_http_seconds", seconds, method=seen.method, status=status)
+        self._log.line("http", seen.method, status, seconds, seen.organization, seen.reason, seen.trace)
 
     async def _received(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer | None:
         """The answer within its trace; none for who hung up."""
-        request = Request(scope["method"], "", b"", {}, "", receive, traceparent=trace_of(""))
+        request = Request(
+            scope["method"], "", b"", {}, "", receive, self.limits.settings, traceparent=trace_of("")
+        )
         try:
-            request = read_head(scope, receive)
+            request = read_head(scope, receive, self.limits.settings)
         except (Refused, Exactly) as error:
             return self._refusal(error, request, seen)
         request.traceparent = trace_of(request.header(b"traceparent"))
@@ -91,6 +92,7 @@ class App:
             request.locale = locale_of(language)
         with telemetry.entry(f"HTTP {request.method}", request.traceparent):
             request.traceparent = telemetry.traceparent() or request.traceparent
+            seen.trace = request.trace
             try:
                 return await self._answered(request, seen)
             except Gone:
@@ -135,7 +137,7 @@ class App:
         with self.limits.flight():
             identity = await self._caller(rule, request, seen)
             with self.limits.one_of(_key(identity, request)):
-                return await endpoint.ask(request, segments, identity)
+                return await endpoint.ask(request, segments, identity, self.limits)
 
     async def _caller(self, rule: Rule, request: Request, seen: _Seen) -> Identity | None:
         """Who calls, once their limit allows it; nobody for a method that needs no sign-in."""
@@ -147,7 +149,8 @@ class App:
         except Refused:
             self.limits.stranger(request.peer)
             raise
-        seen.headers = self.limits.principal(_key(identity, request))
+        seen.headers = self.limits.caller(identity.tenant, _key(identity, request))
+        seen.organization = identity.tenant
         return identity
 
     def _other_verb(self, request: Request, verbs: set[str]) -> Answer:
@@ -161,7 +164,7 @@ class App:
 
     def _refusal(self, error: Exception, request: Request, seen: _Seen) -> Answer:
         problem = self._explain(error, request, seen)
-        seen.status = problem.status
+        seen.status, seen.reason = problem.status, problem.reason
         headers: Headers = (*problem.headers, *seen.headers)
         if problem.retry_after is not None:
             headers = (*headers, (b"retry-after", str(math.ceil(problem.retry_after)).encode()))
@@ -195,10 +198,11 @@ class App:
 class _Seen:
     """What became known of a request while it was answered."""
 
-    __slots__ = ("headers", "held", "home", "method", "status")
+    __slots__ = ("headers", "held", "home", "method", "organization", "reason", "status", "trace")
 
     def __init__(self) -> None:
         self.method, self.home, self.status = "-", "", 500
+        self.organization = self.reason = self.trace = ""
         self.headers: Headers = ()
         self.held = contextlib.ExitStack()
 
@@ -224,8 +228,9 @@ class HttpServer:
 
     def __init__(self, app: App, listener: socket.socket) -> None:
         config = uvicorn.Config(
-            app, http=BoundedProtocol, loop="none", ws="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75,
+            app, http=bounded(app.limits.settings), loop="none", ws="none", lifespan="off", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False,
+            timeout_keep_alive=math.ceil(app.limits.settings.idle_seconds),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )  # fmt: skip
         self.port: int = listener.getsockname()[1]

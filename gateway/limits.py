@@ -7,32 +7,27 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from chassis import telemetry
 from chassis.kernel.refusals import Refused
+from gateway.bounds import LimitSettings, Rate
+from gateway.turns import Turns
+
+__all__ = ["Buckets", "Exceeded", "Headers", "LimitSettings", "Limits", "Rate"]
 
 Clock = Callable[[], float]
 
-
-@dataclass(frozen=True)
-class Rate:
-    """So many a second on the long run, and so many at once after a pause."""
-
-    name: str
-    per_second: float
-    burst: int
-
-    @property
-    def policy(self) -> bytes:
-        """As the RateLimit-Policy header says it."""
-        return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'.encode()
+telemetry.METRICS.describe(
+    "tradewind_limited_total", "counter", "Requests refused because of a limit, by which limit."
+)
 
 
 class Exceeded(Refused):
     """Too often: come back after *retry_after* seconds."""
 
-    def __init__(self, limit: str, retry_after: float, headers: Headers = ()) -> None:
+    def __init__(self, name: str, limit: str, retry_after: float, headers: Headers = ()) -> None:
         super().__init__("OVERLOADED", limit=limit)
+        telemetry.METRICS.count("tradewind_limited_total", limit=name)
         self.retry_after = retry_after
         self.headers = headers
 
@@ -53,7 +48,7 @@ class Buckets:
         if left < 1:
             wait = (1 - left) / self.rate.per_second
             limit = f"{self.rate.per_second:g} a second, {self.rate.burst} at once, per {self.rate.name}"
-            raise Exceeded(limit, wait, self._headers(0, wait))
+            raise Exceeded(self.rate.name, limit, wait, self._headers(0, wait))
         self._levels[key] = (left - 1, self._clock())
         self._levels.move_to_end(key)
         if len(self._levels) > self._keys:
@@ -72,33 +67,37 @@ class Buckets:
         return ((b"ratelimit-policy", self.rate.policy), (b"ratelimit", state))
 
 
-@dataclass(frozen=True)
-class LimitSettings:
-    """The bounds of one gateway process."""
-
-    principal: Rate = Rate("principal", per_second=1000, burst=3000)
-    sign_in: Rate = Rate("address", per_second=10, burst=100)
-    # Requests with a token that nobody knows: a guesser is slowed down, a person with an old tab is not.
-    stranger: Rate = Rate("stranger", per_second=20, burst=200)
-    in_flight: int = 1000
-    in_flight_each: int = 256
-    streams_each: int = 16
-
-
 class Limits:
     """The limits of one process; counted here, so that N processes allow N times as much."""
 
     def __init__(self, settings: LimitSettings | None = None, clock: Clock = time.monotonic) -> None:
         self.settings = settings or LimitSettings()
         self._principal = Buckets(self.settings.principal, clock)
+        self._organization = Buckets(self.settings.organization, clock)
+        self._turns = Turns(self.settings.at_once)
         self._sign_in = Buckets(self.settings.sign_in, clock)
         self._stranger = Buckets(self.settings.stranger, clock)
         self.in_flight = 0
         self._each: dict[str, int] = {}
 
-    def principal(self, who: str) -> Headers:
-        """One request of a caller who is known."""
-        return self._principal.take(who)
+    def caller(self, organization: str, who: str) -> Headers:
+        """One request of a caller who is known, and of the organization; the headers tell of the caller."""
+        headers = self._principal.take(who)
+        self._organization.take(organization)
+        return headers
+
+    async def take_turn(self, organization: str, within: float) -> None:
+        """Hold a place among the calls to the services, once it is the organization's turn; to be given back
+        with `give_turn`. Raises Exceeded when it was not within so many seconds."""
+        try:
+            await self._turns.take(organization, within)
+        except TimeoutError:
+            most = self.settings.at_once
+            raise Exceeded("at once", f"{most} calls to the services at once", 1.0) from None
+
+    def give_turn(self, organization: str) -> None:
+        """Let the next in."""
+        self._turns.give(organization)
 
     def sign_in(self, address: str) -> Headers:
         """One request that needs no sign-in, such as signing in."""
@@ -112,7 +111,7 @@ class Limits:
     def flight(self) -> Iterator[None]:
         """Hold a place among the requests in flight."""
         if self.in_flight >= self.settings.in_flight:
-            raise Exceeded(f"{self.settings.in_flight} requests in flight", 1.0)
+            raise Exceeded("in flight", f"{self.settings.in_flight} requests in flight", 1.0)
         self.in_flight += 1
         try:
             yield
@@ -126,7 +125,8 @@ class Limits:
         key = f"{who} {streams}"
         held = self._each.get(key, 0)
         if held >= most:
-            raise Exceeded(f"{most} {'streams' if streams else 'requests in flight'} per principal", 1.0)
+            what = "streams" if streams else "requests in flight"
+            raise Exceeded(f"{what} each", f"{most} {what} per principal", 1.0)
         self._each[key] = held + 1
         try:
             yield

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from chassis.kernel.refusals import Refused
+from chassis.reasons import short
 from gateway.contract import Contract
 from gateway.scalars import Wrong
 
@@ -126,10 +127,12 @@ class Problems:
     ) -> Problem:
         """What a refusal says in *locale*, by its own errors.proto."""
         reason = self._reasons.get(refused.reason) or self._reasons["INTERNAL"]
-        facts = refused.facts
+        facts = {name: short(said) for name, said in refused.facts.items()}
         violations = (
             (Violation(facts["field"], facts["problem"]),) if facts.keys() >= {"field", "problem"} else ()
         )
+        if retry_after is None and reason.code in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
+            retry_after = 1.0
         return Problem(
             code=reason.code,
             reason=reason.name,

@@ -1,17 +1,17 @@
-"""How HTTP bytes are taken in: no head without end, and nobody who holds a connection and says nothing."""
+"""How HTTP bytes are taken in: no head without end, nobody who holds a connection and says or reads nothing,
+and no more connections than the bounds allow."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.exchange import LARGEST_HEADERS, LARGEST_URL
+from chassis import telemetry
+from gateway.bounds import LimitSettings
 
-LARGEST_HEAD = 2 * (LARGEST_HEADERS + LARGEST_URL)
-# Seconds for the first byte of a connection and for a whole head once begun.
-SLOWEST_HEAD = 15.0
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: 22\r\nconnection: close\r\n\r\nThe head is too large."
@@ -19,20 +19,39 @@ TOO_LARGE = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bound on the size and the time of a request's head."""
+    """uvicorn's protocol with bounds on the size and the time of a request's head, on how long an answer
+    stays unread, and on connections."""
 
+    bounds = LimitSettings()
+    open: Counter[str]
+    _peer: str | None = None
     _waited: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _taken = 0
     _in_head = True
 
     def connection_made(self, transport: Any) -> None:
-        """A client that connects is expected to say something."""
+        """A client that connects is expected to say something; one too many is let go at once."""
         super().connection_made(transport)
+        peer = self.client[0] if self.client else ""
+        most = self.bounds.connections if self.bounds.trusts(peer) else self.bounds.connections_each
+        if self.open.total() >= self.bounds.connections or self.open[peer] >= most:
+            telemetry.METRICS.count("tradewind_limited_total", limit="connections")
+            transport.abort()
+            return
+        self._peer = peer
+        self.open[peer] += 1
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is waited for any more."""
         self._heard()
+        self._read()
+        if self._peer is not None:
+            self.open[self._peer] -= 1
+            if not self.open[self._peer]:
+                del self.open[self._peer]
+            self._peer = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -40,7 +59,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._taken += len(data)
         super().data_received(data)
-        if self._in_head and self._taken > LARGEST_HEAD and not self.transport.is_closing():
+        most = 2 * (self.bounds.head_bytes + self.bounds.url_bytes)
+        if self._in_head and self._taken > most and not self.transport.is_closing():
             self.transport.write(TOO_LARGE)
             self.transport.close()
 
@@ -57,10 +77,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self._heard()
         super().on_headers_complete()
 
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write: it has a while to catch up."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.bounds.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._read()
+
     def _wait(self) -> None:
-        self._waited = self.loop.call_later(SLOWEST_HEAD, self.transport.close)
+        self._waited = self.loop.call_later(self.bounds.head_seconds, self.transport.close)
 
     def _heard(self) -> None:
         if self._waited is not None:
             self._waited.cancel()
             self._waited = None
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+
+def bounded(bounds: LimitSettings) -> type[BoundedProtocol]:
+    """The protocol of one server, which counts its own connections."""
+    return type("Bounded", (BoundedProtocol,), {"bounds": bounds, "open": Counter()})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chassis.events import reactions_of
 from chassis.settings import variables
-from gateway import permissions
+from gateway import bounds, permissions
 from gateway.contract import Contract, Method
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,7 +156,7 @@ def _settings() -> str:
         "| variable | default | own | secret | what it says |",
         "|---|---|---|---|---|",
     ]
-    for variable in variables().values():
+    for variable in (*variables().values(), *bounds.variables()):
         own, secret = ("✓" if marked else "" for marked in (variable.own, variable.secret))
         default = f"`{variable.default}`" if variable.default else ""
         lines.append(f"| `{variable.env}` | {default} | {own} | {secret} | {variable.sentence} |")

@@ -230,14 +230,14 @@ async def test_a_url_or_head_without_end_is_refused(notes):
     writer.close()
 
 
-async def test_who_connects_and_says_nothing_is_let_go(notes, monkeypatch):
-    monkeypatch.setattr("gateway.wire.SLOWEST_HEAD", 0.05)
-    port = int(notes.address.rpartition(":")[2])
-    for said in (b"", b"GET /v1/notes HTTP/1.1\r\nhost: x\r\n"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(said)
-        assert await reader.read() == b""
-        writer.close()
+async def test_who_connects_and_says_nothing_is_let_go():
+    async with stage(LimitSettings(head_seconds=0.05)) as notes:
+        port = int(notes.address.rpartition(":")[2])
+        for said in (b"", b"GET /v1/notes HTTP/1.1\r\nhost: x\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            assert await reader.read() == b""
+            writer.close()
 
 
 @pytest.mark.parametrize(

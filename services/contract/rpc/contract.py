@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC
 from typing import Any
 
 from tradewind.contract.v1 import events_pb2
@@ -13,6 +12,7 @@ from chassis import requests
 from chassis.call import Call
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
+from chassis.shapes import read_time
 from chassis.store import Tx, derived_id
 from services.contract.domain.contract import LIFECYCLE, Contract, State
 from services.contract.domain.contract_version import ContractVersion, version_of
@@ -87,7 +87,7 @@ class ContractRpc(PaperRpc):
     async def SignContract(self, request: Any, call: Call) -> Any:
         """Signed; the terms that are in force now are kept as a version."""
         signers = tuple(show_signer.read(each, f"signers[{i}]") for i, each in enumerate(request.signers))
-        said = request.sign_time.ToDatetime(tzinfo=UTC) if request.HasField("sign_time") else call.now
+        said = read_time(request.sign_time, "sign_time") if request.HasField("sign_time") else call.now
         async with self.store.begin(call) as tx:
             contract = await tx.get(Contract, request.name, etag=request.etag)
             signed = contract.sign(signers=signers, sign_time=said, file_hash=request.file_hash, at=call.now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from chassis.call import Call
@@ -14,7 +14,7 @@ from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Quantity
 from chassis.rpc import Rpc
 from chassis.service import Runtime
-from chassis.shapes import read_decimal
+from chassis.shapes import read_decimal, read_time
 from chassis.store import Tx
 from services.inventory.domain.product import Product
 from services.inventory.domain.reservation import Reservation
@@ -110,10 +110,7 @@ def _reserve(tx: Tx, request: Any, shelf: _Shelf) -> Any:
 def _expiry(request: Any, call: Call) -> datetime:
     if not request.HasField("expire_time"):
         return call.now + USUAL
-    try:
-        asked: datetime = request.expire_time.ToDatetime(tzinfo=UTC)
-    except ValueError:
-        raise invalid("expire_time", "is out of the range of times") from None
+    asked = read_time(request.expire_time, "expire_time")
     if not call.now < asked <= call.now + LONGEST:
         raise invalid("expire_time", f"must be in the future, at most {LONGEST.days} days ahead")
     return asked
