@@ -1,78 +1,155 @@
-"""Connections to one service's PostgreSQL: psycopg under SQLAlchemy's pool.
+"""Connections to one service's PostgreSQL: a bounded pool that hands them on in the order of asking.
 
-SQLAlchemy's pool gives connections back whole when a task is cancelled; psycopg's own lost some.
+A slot is given back exactly once, whatever happens to the task that had it: a connection that is not idle
+then, or whose task was cancelled, is closed, and the next one who takes the slot opens another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from psycopg.types.numeric import Int8Dumper
-from sqlalchemy import event, exc
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.kernel.refusals import Refused
+from chassis.pipe import Pipe
+
+PATIENCE_SECONDS = 5
+OLDEST_SECONDS = 1800
+MOST_PREPARED = 500  # statements of a connection: lists are asked for in many ways
+OPTIONS = "-c timezone=UTC -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 
 
 def _driver_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("a database URL begins with postgresql://")
-    return f"postgresql+psycopg://{rest}"
+    return f"postgresql://{rest}"
+
+
+class _Slot:
+    """A place in the pool, with a connection once somebody has needed it."""
+
+    def __init__(self) -> None:
+        self.pipe: Pipe | None = None
+        self.born = 0.0
+
+    async def opened(self, url: str) -> Pipe:
+        """The connection, opened when there is none."""
+        if self.pipe is None or self.pipe.driver.closed:
+            driver = await psycopg.AsyncConnection.connect(
+                url, autocommit=True, connect_timeout=5, prepare_threshold=0, options=OPTIONS
+            )
+            # One integer width for every parameter: otherwise each size of number prepares a statement anew.
+            driver.adapters.register_dumper(int, Int8Dumper)
+            driver.prepared_max = MOST_PREPARED
+            self.pipe, self.born = Pipe(driver), time.monotonic()
+        return self.pipe
+
+    @property
+    def worn(self) -> bool:
+        """Whether the connection should not be lent again."""
+        if self.pipe is None:
+            return False
+        old = time.monotonic() - self.born > OLDEST_SECONDS
+        return old or self.pipe.prepared > MOST_PREPARED or not self.pipe.idle
+
+    async def empty(self) -> None:
+        """Close the connection."""
+        pipe, self.pipe = self.pipe, None
+        if pipe is not None:
+            await pipe.driver.close()
 
 
 class Database:
     """A bounded pool of connections; a full one answers OVERLOADED, an absent server UNAVAILABLE."""
 
     def __init__(self, url: str, size: int = 10) -> None:
-        self.url = url
-        self.engine = create_async_engine(
-            _driver_url(url), pool_size=size, max_overflow=0, pool_timeout=5, pool_recycle=1800,
-            isolation_level="AUTOCOMMIT", pool_use_lifo=True,
-            connect_args={
-                "connect_timeout": 5, "prepare_threshold": 0,
-                "options": "-c timezone=UTC -c lock_timeout=2000"
-                " -c idle_in_transaction_session_timeout=10000",
-            },
-        )  # fmt: skip
-        event.listen(self.engine.sync_engine, "connect", _prepare)
+        self.url, self.size = url, size
+        self._url = _driver_url(url)
+        self._free = [_Slot() for _ in range(size)]  # the one used last is taken first
+        self._waiting: deque[asyncio.Future[_Slot]] = deque()
+        self._closed = False
+
+    @property
+    def busy(self) -> int:
+        """How many connections are lent."""
+        return self.size - len(self._free)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection in autocommit mode; a broken one is thrown away, not given back."""
-        try:
-            lease = await self.engine.connect()
-        except exc.TimeoutError:
-            raise Refused("OVERLOADED", limit="all database connections are busy") from None
-        except (exc.DBAPIError, psycopg.OperationalError, psycopg.InterfaceError, OSError):
-            raise Refused("UNAVAILABLE", what="the database") from None
-        try:
-            raw = await lease.get_raw_connection()
-            driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
+        async with self._lent() as slot:
+            pipe = await self._open(slot)
             try:
-                yield driver
-            except (psycopg.Error, asyncio.CancelledError):
+                yield pipe.driver
+            except psycopg.Error:
                 # A pipeline that broke off may have lost what the driver believes to be prepared.
-                await lease.invalidate()
+                await slot.empty()
                 raise
+
+    @asynccontextmanager
+    async def pipe(self) -> AsyncIterator[Pipe]:
+        """A connection whose statements go through a pipe; whoever has it ends its transaction."""
+        async with self._lent() as slot:
+            pipe = await self._open(slot)
+            pipe.enter()
+            try:
+                yield pipe
             finally:
-                idle = psycopg.pq.TransactionStatus.IDLE
-                if not driver.closed and driver.info.transaction_status != idle:
-                    await lease.invalidate()
+                if pipe.idle:
+                    pipe.leave()
+
+    async def _open(self, slot: _Slot) -> Pipe:
+        try:
+            return await slot.opened(self._url)
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
+            raise Refused("UNAVAILABLE", what="the database") from None
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[_Slot]:
+        slot = self._free.pop() if self._free and not self._waiting else await self._next()
+        try:
+            yield slot
+        except asyncio.CancelledError:
+            await slot.empty()
+            raise
         finally:
-            await lease.close()
+            try:
+                if slot.worn or self._closed:
+                    await slot.empty()
+            finally:
+                self._give(slot)
+
+    async def _next(self) -> _Slot:
+        """Wait for a slot; first come, first served."""
+        waiter: asyncio.Future[_Slot] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await waiter
+        except (TimeoutError, asyncio.CancelledError) as gone:
+            if waiter.done() and not waiter.cancelled():
+                self._give(waiter.result())  # it came while we were leaving
+            if isinstance(gone, TimeoutError):
+                raise Refused("OVERLOADED", limit="all database connections are busy") from None
+            raise
+
+    def _give(self, slot: _Slot) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(slot)
+                return
+        self._free.append(slot)
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.engine.dispose()
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    # One integer width for every parameter: otherwise each size of number prepares a statement anew.
-    driver = connection.driver_connection
-    driver.adapters.register_dumper(int, Int8Dumper)
-    driver.prepared_max = 500
+        """Close every connection; one that is lent is closed when it comes back."""
+        self._closed = True
+        for slot in self._free:
+            await slot.empty()

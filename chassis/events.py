@@ -150,8 +150,7 @@ class Consumer:
                 for event in ordered:
                     call = self._call(event)
                     if tx.call.tenant != call.tenant:
-                        await tx.flush()
-                        await tx.enter(call)
+                        tx.enter(call)
                     tx.call = call
                     await self._react(event, tx, parked)
 
@@ -273,7 +272,7 @@ class Consumer:
         async with self.store.begin(call) as tx:
             await tx.rows("SELECT 1 AS held FROM event_cursor ORDER BY source, part FOR UPDATE")
             for organization in known:
-                await tx.enter(replace(call, tenant=organization))
+                tx.enter(replace(call, tenant=organization))
                 for rows in self.store.rows:
                     await tx.run(f"DELETE FROM {rows.name} WHERE tenant_id = %s", [organization])
                 await tx.run("DELETE FROM parked_events WHERE tenant_id = %s", [organization])
@@ -328,14 +327,13 @@ async def _move(tx: Tx, source: str, part: int, epoch: str, at: int, to: int) ->
     Answers the (organization, record) that are parked, as of behind the fence: another process may have
     parked or applied them since the last batch.
     """
-    cursor = await tx.connection.execute(
+    moved = tx.pipe.ask(
         "INSERT INTO event_cursor AS c (source, part, epoch, pos) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (source, part) DO UPDATE SET pos = EXCLUDED.pos, epoch = EXCLUDED.epoch"
         " WHERE c.pos = %s AND c.pos < EXCLUDED.pos AND c.epoch = EXCLUDED.epoch RETURNING 1",
-        (source, part, epoch, to, at), prepare=True,
-    )  # fmt: skip
-    parked = await tx.connection.execute("SELECT organization, record FROM parked()", prepare=True)
-    tx.sent = True
-    if await cursor.fetchone() is None:
+        (source, part, epoch, to, at),
+    )
+    parked = tx.pipe.ask("SELECT organization, record FROM parked()")
+    if not await moved.rows():
         raise Moved
-    return {(row[0], row[1]) for row in await parked.fetchall()}
+    return {(row[0], row[1]) for row in await parked.rows()}

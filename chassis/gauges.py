@@ -63,9 +63,9 @@ class Gauges:
             if time.monotonic() - self._at < FRESH:
                 return
             _of_the_process()
-            pool: Any = self._runtime.store.database.engine.pool
-            telemetry.METRICS.set("tradewind_pool_connections", pool.checkedout(), state="busy")
-            telemetry.METRICS.set("tradewind_pool_connections", pool.size(), state="limit")
+            database = self._runtime.store.database
+            telemetry.METRICS.set("tradewind_pool_connections", database.busy, state="busy")
+            telemetry.METRICS.set("tradewind_pool_connections", database.size, state="limit")
             rows: list[Any] = []
             try:
                 async with asyncio.timeout(PATIENCE):

@@ -122,11 +122,10 @@ async def page(
         condition, values = condition + after, [*values, *after_params]
     sort = ", ".join(f"{quoted(column)}{' DESC' if down else ''} NULLS LAST" if column != "id"
                      else f"id{' DESC' if down else ''}" for column, down in order)  # fmt: skip
-    cursor = await tx.connection.execute(
-        f"{collection.select}{condition} ORDER BY {sort} LIMIT {size + 1}", [tx.call.tenant, *values],
-        prepare=True,
-    )  # fmt: skip
-    found = await cursor.fetchall()
+    asked = tx.pipe.ask(
+        f"{collection.select}{condition} ORDER BY {sort} LIMIT {size + 1}", [tx.call.tenant, *values]
+    )
+    found = await asked.rows()
     records = [collection.load(row) for row in found[:size]]
     if len(found) <= size:
         return records, ""

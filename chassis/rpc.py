@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import psycopg
-import sqlalchemy.exc
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
@@ -44,6 +43,7 @@ _RETRIED = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.LockNotAvailable,
+    psycopg.errors.InvalidSqlStatementName,
 )
 Handler = Callable[[Any, Call], Awaitable[Any]]
 
@@ -329,7 +329,7 @@ def refusal_of(problem: BaseException) -> Refused | None:
             return Refused("FIELD_INVALID", field="request", problem="holds a value the platform cannot keep")
         if isinstance(problem, (psycopg.OperationalError, psycopg.InterfaceError)):
             return Refused("UNAVAILABLE", what="the database")
-    if isinstance(problem, (sqlalchemy.exc.DBAPIError, ConnectionError)):
+    if isinstance(problem, ConnectionError):
         return Refused("UNAVAILABLE", what="the database")  # it went away while a connection was lent
     if isinstance(problem, TimeoutError):
         return Refused("DEADLINE_EXCEEDED")

@@ -8,19 +8,28 @@ knows a noun: tables derive from records, the data scope from the call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from google.protobuf.message import Message
-from psycopg.rows import dict_row
 from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 
 from chassis import outbox, scope, telemetry
@@ -28,6 +37,7 @@ from chassis.call import Call, derived_id, new_id
 from chassis.database import Database
 from chassis.kernel.record import Owned, Record
 from chassis.kernel.refusals import Refused
+from chassis.pipe import Asked, Pipe
 from chassis.tables import Collection, ReadModel, Rows, quoted
 from chassis.writes import Writes
 
@@ -36,6 +46,22 @@ __all__ = ["Collection", "ReadModel", "Replayed", "Rows", "Store", "Tx", "derive
 R = TypeVar("R", bound=Record)
 M = TypeVar("M", bound=Message)
 _DIALECT: Any = PsycopgDialect()  # type: ignore[no-untyped-call]
+
+
+T = TypeVar("T")
+Where = tuple[str, list[Any]]  # SQL text and its parameters
+
+
+class Ahead(Generic[T]):
+    """A read on its way since it was asked for: await it when it is needed, after asking for others."""
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._receive = receive
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._receive().__await__()
 
 
 class Replayed(Exception):
@@ -93,20 +119,17 @@ class Store:
         if self.version_floor < 0:
             await self.know_floor()
         with telemetry.span("transaction"):
-            async with self.database.connection() as connection:
+            async with self.database.pipe() as pipe:
+                tx = Tx(self, pipe, call)
                 try:
-                    async with connection.pipeline() as pipeline:
-                        tx = Tx(self, connection, pipeline, call)
-                        await tx.start()
-                        yield tx
-                        await tx.finish()
-                except (Refused, Replayed):
-                    # Where nothing was sent there is nothing to take back, and the driver forgets every
-                    # prepared statement at a ROLLBACK. After any other error the connection is thrown away.
-                    await connection.execute("ROLLBACK" if tx.sent else "COMMIT")
+                    tx.start()
+                    yield tx
+                    await tx.finish()
+                except Exception:
+                    await tx.rollback()
                     raise
                 if call.validate_only:
-                    await connection.execute("ROLLBACK")
+                    await pipe.rollback()
         if not call.validate_only:
             self.known_organizations |= tx.organizations
             if tx.emitted:
@@ -116,83 +139,79 @@ class Store:
 class Tx:
     """A transaction under way; see Store.begin."""
 
-    def __init__(
-        self,
-        store: Store,
-        connection: psycopg.AsyncConnection[Any],
-        pipeline: psycopg.AsyncPipeline,
-        call: Call,
-    ) -> None:
-        self.store, self.connection, self.pipeline, self.call = store, connection, pipeline, call
+    def __init__(self, store: Store, pipe: Pipe, call: Call) -> None:
+        self.store, self.pipe, self.call = store, pipe, call
         self.writes = Writes()
         self.emitted = 0
-        self.sent = False
         self.organizations: set[str] = set()
         self.batch: Sequence[Any] = ()  # the events applied in it: what a reaction may read ahead for
         self._seen: dict[tuple[str, str], Record] = {}
         self._unscoped: set[tuple[str, str]] = set()  # seen, but perhaps beyond the caller's scope
         self._purged: set[tuple[str, str]] = set()
-        self._answer: psycopg.AsyncCursor[Any] | None = None
+        self._answer: Asked | None = None
         self._nth: dict[tuple[str, int], int] = {}
 
     # -- the frame ------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Queue BEGIN, the organization, the time limit and the look for a stored answer."""
-        await self.connection.execute("BEGIN")
-        await self.enter(self.call)
+    def start(self) -> None:
+        """Ask for BEGIN, the organization, the time limit and the stored answer."""
+        self.pipe.ask("BEGIN")
+        self.enter(self.call)
         if self.call.request_id:
-            self._answer = await self.connection.execute(
+            self._answer = self.pipe.ask(
                 "SELECT request_hash, refused, response FROM answers"
                 " WHERE tenant_id = %s AND principal = %s AND method = %s AND request_id = %s",
-                (self.call.tenant, self.call.user, self.call.method, self.call.request_id), prepare=True,
-            )  # fmt: skip
+                (self.call.tenant, self.call.user, self.call.method, self.call.request_id),
+            )
 
-    async def enter(self, call: Call) -> None:
-        """Go on as this call, in its organization."""
+    def enter(self, call: Call) -> None:
+        """Go on as this call, in its organization; what was kept back for the one before is sent first."""
+        self.flush()
         if call.tenant != self.call.tenant:  # the same id may stand in both
             self._seen, self._unscoped, self._purged = {}, set(), set()
         self.call = call
         limit = max(1, int(call.remaining() * 1000))
-        await self.connection.execute(
+        self.pipe.ask(
             "SELECT set_config('app.tenant_id', %s, true), set_config('statement_timeout', %s, true)",
-            (call.tenant, str(limit)), prepare=True,
-        )  # fmt: skip
+            (call.tenant, str(limit)),
+        )
 
     async def check_answer(self) -> None:
         """Raise Replayed if this request was answered before; REQUEST_ID_REUSED if another was."""
         if self._answer is None:
             return
-        cursor, self._answer = self._answer, None
-        if row := await cursor.fetchone():
-            if bytes(row[0]) != self.call.request_hash:
+        asked, self._answer = self._answer, None
+        for stored_hash, refused, response in await asked.rows():
+            if stored_hash != self.call.request_hash:
                 raise Refused("REQUEST_ID_REUSED", field="request_id")
-            raise Replayed(row[1], bytes(row[2]))
+            raise Replayed(refused, response)
 
     async def finish(self) -> None:
         """Send what was kept back together with the COMMIT; a dry run only finds out what it would do."""
         # The stored answer need not have been looked at: writing the same one again raises, see rpc.
-        await self.flush()
-        if self.call.validate_only:
-            await self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        else:
-            await self.connection.execute("COMMIT")
+        self.flush()
+        self.pipe.ask("SET CONSTRAINTS ALL IMMEDIATE" if self.call.validate_only else "COMMIT")
+        await self.pipe.settle()
 
-    async def flush(self) -> None:
+    async def rollback(self) -> None:
+        """Take everything back; a connection that is gone has done so."""
+        with contextlib.suppress(psycopg.Error):
+            await self.pipe.rollback()
+
+    def flush(self) -> None:
         """Send the writes kept back so far; reads that follow see them."""
         for statement, params in self.writes.take():
-            self.sent = True
-            await self.connection.execute(statement, params, prepare=True)
+            self.pipe.ask(statement, params)
 
     # -- reading --------------------------------------------------------------------------------
 
     def _collection(self, record: type[R]) -> Collection[R]:
         return self.store.collections[record]
 
-    async def get(
+    def get(
         self, record: type[R], name: str, *, etag: str = "", lock: bool = False, deleted: bool = False,
         permission: str = "",
-    ) -> R:  # fmt: skip
+    ) -> Ahead[R]:  # fmt: skip
         """The record of that resource name, or NOT_FOUND: outside the scope, deleted and absent are one.
 
         A different *etag* refuses with ETAG_MISMATCH; *lock* holds the row until the commit; *permission*
@@ -200,37 +219,37 @@ class Tx:
         """
         collection = self._collection(record)
         prefix, _, key = name.rpartition("/")
-        if prefix + "/" != collection.prefix or not key:
-            raise Refused("NOT_FOUND", name=name or collection.prefix)
         place = (collection.name, key)
-        if place in self._purged:
-            raise Refused("NOT_FOUND", name=name)
-        found = None if lock or permission or place in self._unscoped else self._seen.get(place)
-        if found is None:
-            scope_of = self.call.can(permission) if permission else ""
-            if scope_of is None:
+        known = None if lock or permission or place in self._unscoped else self._seen.get(place)
+        named = prefix + "/" == collection.prefix and bool(key) and place not in self._purged
+        reach = self.call.can(permission) if permission else ""
+        reading: Ahead[list[R]] | None = None
+        if named and known is None and reach is not None:
+            reading = self._select(collection, " AND id = %s", [key], lock=lock, reach=reach)
+
+        async def receive() -> R:
+            if reach is None:
                 raise Refused("PERMISSION_DENIED", permission=permission)
-            rows = await self._select(collection, " AND id = %s", [key], lock=lock, reach=scope_of)
-            if not rows:
-                raise Refused("NOT_FOUND", name=name)
-            found = rows[0]
-        if found.delete_time and not deleted:
-            raise Refused("NOT_FOUND", name=name)
-        if etag and etag != str(found.version):
-            raise Refused("ETAG_MISMATCH", name=name)
-        return found  # type: ignore[return-value]
+            found = await reading if reading else [known] if known and named else []
+            if not found or (found[0].delete_time and not deleted):
+                raise Refused("NOT_FOUND", name=name or collection.prefix)
+            if etag and etag != str(found[0].version):
+                raise Refused("ETAG_MISMATCH", name=name)
+            return found[0]  # type: ignore[return-value]
+
+        return Ahead(receive)
 
     async def find(self, record: type[R], **equals: Any) -> R | None:
         """The one live record with these column values, or None."""
         found = await self.all(record, limit=1, **equals)
         return found[0] if found else None
 
-    async def all(
-        self, record: type[R], *where: sa.ColumnElement[bool], order: str = "id", limit: int = 1000,
+    def all(
+        self, record: type[R], *where: sa.ColumnElement[bool] | Where, order: str = "id", limit: int = 1000,
         lock: bool = False, deleted: bool = False, scoped: bool = True, **equals: Any,
-    ) -> list[R]:  # fmt: skip
+    ) -> Ahead[list[R]]:  # fmt: skip
         """Live records with these column values and conditions, at most *limit*."""
-        await self.flush()
+        self.flush()
         collection = self._collection(record)
         text = "" if deleted else " AND delete_time IS NULL"
         params: list[Any] = []
@@ -238,40 +257,43 @@ class Tx:
             text += f" AND {quoted(collection.table.c[column].name)} = %s"
             params.append(value)
         for condition in where:
-            sql, values = self.compile(condition)
+            sql, values = condition if isinstance(condition, tuple) else self.compile(condition)
             text += f" AND ({sql})"
             params += values
         tail = f" ORDER BY {order} LIMIT {int(limit)}"
-        return await self._select(collection, text, params, tail=tail, lock=lock, scoped=scoped)
+        return self._select(collection, text, params, tail=tail, lock=lock, scoped=scoped)
 
-    async def _select(
+    def _select(
         self, collection: Collection[R], text: str, params: list[Any], *, tail: str = "",
         lock: bool = False, scoped: bool = True, reach: str = "",
-    ) -> list[R]:  # fmt: skip
+    ) -> Ahead[list[R]]:  # fmt: skip
         scope_text, scope_params = "", list[Any]()
         if collection.owned and scoped:
             call = replace(self.call, scope=reach) if reach else self.call
             scope_text, scope_params = scope.condition(call)
-        cursor = await self.connection.execute(
+        asked = self.pipe.ask(
             collection.select + text + scope_text + tail + (" FOR UPDATE" if lock else ""),
-            [self.call.tenant, *params, *scope_params], prepare=True,
-        )  # fmt: skip
-        if self._answer is not None:
+            [self.call.tenant, *params, *scope_params],
+        )
+
+        async def receive() -> list[R]:
             await self.check_answer()
-        found = []
-        for row in await cursor.fetchall():
-            record = collection.load(row)
-            # What this transaction has already changed wins over what the table said.
-            place = (collection.name, record.id)
-            known = self._seen.get(place)
-            if scoped and not reach:
-                self._unscoped.discard(place)
-            elif known is None:
-                self._unscoped.add(place)
-            if known is None or (lock and known.version <= record.version):
-                self._seen[collection.name, record.id] = known = record
-            found.append(known)
-        return found  # type: ignore[return-value]
+            rows = await asked.rows()
+            return [self._met(collection, collection.load(row), lock, scoped, reach) for row in rows]
+
+        return Ahead(receive)
+
+    def _met(self, collection: Collection[R], record: R, lock: bool, scoped: bool, reach: str) -> R:
+        """The record as this transaction knows it: what it has changed wins over what the table said."""
+        place = (collection.name, record.id)
+        known = self._seen.get(place)
+        if scoped and not reach:
+            self._unscoped.discard(place)
+        elif known is None:
+            self._unscoped.add(place)
+        if known is None or (lock and known.version <= record.version):
+            self._seen[place] = known = record
+        return known  # type: ignore[return-value]
 
     @staticmethod
     def compile(statement: Any) -> tuple[str, list[Any]]:
@@ -289,30 +311,27 @@ class Tx:
 
         return re.sub(r"%\((\w+)\)s", place, str(compiled)), order
 
-    async def rows(self, statement: Any, params: Iterable[Any] = ()) -> list[dict[str, Any]]:
+    def rows(self, statement: Any, params: Iterable[Any] = ()) -> Ahead[list[dict[str, Any]]]:
         """The rows of a Core statement, or of SQL text with %s parameters, as mappings."""
-        cursor = await self._run(statement, params, row_factory=dict_row)
-        self.sent = True  # it may have written: text can be anything
-        found: list[dict[str, Any]] = await cursor.fetchall()
-        return found
+        asked = self._asked(statement, params)
+
+        async def receive() -> list[dict[str, Any]]:
+            await self.check_answer()
+            return await asked.mappings()
+
+        return Ahead(receive)
 
     async def run(self, statement: Any, params: Iterable[Any] = ()) -> int:
         """Carry out a statement now; how many rows it touched."""
-        cursor = await self._run(statement, params)
-        self.sent = True
-        await self.pipeline.sync()
-        return int(cursor.rowcount)
-
-    async def _run(self, statement: Any, params: Iterable[Any], **options: Any) -> Any:
+        asked = self._asked(statement, params)
         await self.check_answer()
-        await self.flush()
+        return await asked.count()
+
+    def _asked(self, statement: Any, params: Iterable[Any]) -> Asked:
+        self.flush()
         if isinstance(statement, str):
-            text, values = statement, list(params)
-        else:
-            text, values = self.compile(statement)
-        cursor = self.connection.cursor(**options)
-        await cursor.execute(text, values, prepare=True)
-        return cursor
+            return self.pipe.ask(statement, list(params))
+        return self.pipe.ask(*self.compile(statement))
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -414,14 +433,18 @@ class Tx:
         self._know()
         self.writes.append(rows, self.call.tenant, values)
 
-    async def number(self, series: str) -> int:
+    def number(self, series: str) -> Ahead[int]:
         """The next number of a series, without gaps: taken in this transaction, given back if it fails."""
-        rows = await self.rows(
+        taken = self.rows(
             "INSERT INTO number_series (tenant_id, series, last) VALUES (%s, %s, 1)"
             " ON CONFLICT (tenant_id, series) DO UPDATE SET last = number_series.last + 1 RETURNING last",
             [self.call.tenant, series],
-        )  # fmt: skip
-        return int(rows[0]["last"])
+        )
+
+        async def receive() -> int:
+            return int((await taken)[0]["last"])
+
+        return Ahead(receive)
 
     def name(self, record: Record) -> str:
         """The resource name of a record."""

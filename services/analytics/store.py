@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from psycopg.rows import dict_row
 
 from chassis.columns import field_of, hints_of
 from chassis.store import ReadModel, Rows, Store, Tx
@@ -70,10 +69,9 @@ class Facts(Rows, Generic[F]):
         if (here, self.name, name) not in known:
             names = {event.record for event in tx.batch if event.organization == here} | {name}
             names = {one for one in names if (here, self.name, one) not in known}
-            cursor = tx.connection.cursor(row_factory=dict_row)
-            await cursor.execute(self.some, (here, list(names)), prepare=True)
+            asked = tx.pipe.ask(self.some, (here, list(names)))
             known.update(dict.fromkeys((here, self.name, one) for one in names))
-            for row in await cursor.fetchall():
+            for row in await asked.mappings():
                 known[here, self.name, row["name"]] = self.load(row)
         found: F | None = known[here, self.name, name]
         return found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
-
 from chassis.kernel.refusals import Refused
 from chassis.store import Collection, Store, Tx
 from services.customer.domain.contact import Contact
@@ -30,31 +28,27 @@ class CustomerStore(Store):
     )
 
 
-_customers = CustomerStore.customers.table.c
-
-
 async def refuse_duplicate(tx: Tx, customer: Customer) -> None:
     """DUPLICATE_CUSTOMER when another has the same tax id or, among companies, a like name.
 
     Looks beyond the caller's scope: who asks has to hear of a colleague's customer. The number taken just
     before keeps creations of one organization in line, so that two at once cannot both find nothing.
     """
-    arms: list[sa.ColumnElement[bool]] = []
+    arms, params = [], list[Any]()
     if customer.tax_id:
-        arms.append(_customers.tax_id == customer.tax_id)
+        arms.append("tax_id = %s")
+        params.append(customer.tax_id)
     if customer.kind is Kind.COMPANY:
         keys = [key for key in (customer.name_key, customer.legal_key) if key]
-        alike = sa.or_(_customers.name_key.in_(keys), _customers.legal_key.in_(keys))
-        arms.append(sa.and_(_customers.kind == str(Kind.COMPANY), alike))
+        arms.append("kind = 'COMPANY' AND (name_key = ANY(%s) OR legal_key = ANY(%s))")
+        params += [keys, keys]
     if not arms:
         return
     asked = (
-        sa.select(_customers.id, _customers.number, _customers.owner, _customers.tax_id)
-        .where(_customers.tenant_id == tx.call.tenant, _customers.delete_time.is_(None), sa.or_(*arms))
-        .order_by(_customers.id)
-        .limit(1)
+        "SELECT id, number, owner, tax_id FROM customers WHERE tenant_id = %s AND delete_time IS NULL"
+        f" AND ({' OR '.join(arms)}) ORDER BY id LIMIT 1"
     )
-    for other in await tx.rows(asked):
+    for other in await tx.rows(asked, [tx.call.tenant, *params]):
         field = "tax_id" if customer.tax_id and other["tax_id"] == customer.tax_id else "display_name"
         raise Refused(
             "DUPLICATE_CUSTOMER", field=field, match=field, other=f"customers/{other['id']}",

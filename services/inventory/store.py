@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from google.type import decimal_pb2
-from sqlalchemy.dialects.postgresql import ARRAY
 from tradewind.inventory.v1 import (
     events_pb2,
     movement_pb2,
@@ -26,7 +25,8 @@ from chassis.call import Call
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Percent, Quantity
 from chassis.shapes import Shape, read_date
-from chassis.store import Collection, Rows, Store, Tx, derived_id
+from chassis.store import Ahead, Collection, Rows, Store, Tx, Where, derived_id
+from chassis.tables import quoted
 from services.inventory.domain import reservation, shipment
 from services.inventory.domain.movement import Movement
 from services.inventory.domain.order import Order
@@ -86,42 +86,47 @@ show_shipment = Shape(Shipment, shipment_pb2.Shipment)
 show_stock = Shape(Stock, stock_pb2.Stock)
 
 
-def among(column: sa.Column[Any], values: Iterable[str]) -> sa.ColumnElement[bool]:
+def among(column: sa.Column[Any], values: Iterable[str]) -> Where:
     """Whether the column is one of these values, as one parameter however many they are."""
-    listed = sa.bindparam(None, list(values), type_=ARRAY(sa.Text()))
-    return column == sa.func.any(listed)
+    return f"{quoted(column.name)} = ANY(%s)", [list(values)]
 
 
-async def products_of(tx: Tx, names: Iterable[str]) -> dict[str, Product]:
+def products_of(tx: Tx, names: Iterable[str]) -> Ahead[dict[str, Product]]:
     """Live products by their names; those that are not there are missing."""
     ids = sorted({name.removeprefix("products/") for name in names if name.startswith("products/")})
-    if not ids:
-        return {}
-    found = await tx.all(Product, among(InventoryStore.products.table.c.id, ids))
-    return {tx.name(product): product for product in found}
+    found = tx.all(Product, among(InventoryStore.products.table.c.id, ids)) if ids else None
+
+    async def receive() -> dict[str, Product]:
+        return {tx.name(product): product for product in await found} if found else {}
+
+    return Ahead(receive)
 
 
-async def prices_of(tx: Tx, currency: str, customer: str) -> list[PriceList]:
+def prices_of(tx: Tx, currency: str, customer: str) -> Ahead[list[PriceList]]:
     """The price lists in a currency that may hold for a customer."""
     table = InventoryStore.price_lists.table
-    return await tx.all(PriceList, among(table.c.customer, ["", customer]), currency=currency)
+    return tx.all(PriceList, among(table.c.customer, ["", customer]), currency=currency)
 
 
 async def warehouse_of(tx: Tx, name: str) -> Warehouse:
     """The warehouse of that name; the first by code when none is named."""
-    if not name:
-        if first := await first_warehouse(tx):
-            return first
-        raise Refused("WAREHOUSE_MISSING")
-    found = await tx.all(Warehouse, id=name.removeprefix("warehouses/"))
-    if not found or tx.name(found[0]) != name:
-        raise Refused("REFERENCE_UNKNOWN", field="warehouse", name=name)
-    return found[0]
+    if found := await perhaps_warehouse(tx, name):
+        return found
+    raise Refused("WAREHOUSE_MISSING")
 
 
-async def first_warehouse(tx: Tx) -> Warehouse | None:
-    """The first warehouse by code, if there is one."""
-    return next(iter(await tx.all(Warehouse, order="code", limit=1)), None)
+def perhaps_warehouse(tx: Tx, name: str) -> Ahead[Warehouse | None]:
+    """The warehouse of that name; without one the first by code, if there is any."""
+    wanted = [among(InventoryStore.warehouses.table.c.id, [name.removeprefix("warehouses/")])] if name else []
+    reading = tx.all(Warehouse, *wanted, order="code", limit=1)
+
+    async def receive() -> Warehouse | None:
+        found = next(iter(await reading), None)
+        if name and (found is None or tx.name(found) != name):
+            raise Refused("REFERENCE_UNKNOWN", field="warehouse", name=name)
+        return found
+
+    return Ahead(receive)
 
 
 async def lock_stock(tx: Tx, places: Iterable[Place]) -> dict[Place, Stock]:
@@ -214,10 +219,15 @@ async def shipments_of(tx: Tx, order: str, *states: shipment.State) -> list[Ship
     return await tx.all(Shipment, table.c.order == order, wanted, scoped=False)
 
 
-async def number(tx: Tx, series: str) -> str:
+def number(tx: Tx, series: str) -> Ahead[str]:
     """The next number for people of a series that begins anew each year: "SO-2026-000042"."""
     series = f"{series}-{tx.call.now:%Y}"
-    return f"{series}-{await tx.number(series):06d}"
+    taken = tx.number(series)
+
+    async def receive() -> str:
+        return f"{series}-{await taken:06d}"
+
+    return Ahead(receive)
 
 
 async def describe(tx: Tx, order: Order) -> Order:
@@ -225,11 +235,13 @@ async def describe(tx: Tx, order: Order) -> Order:
 
     Where there is no warehouse yet it has none: services need none, and goods are refused when confirmed.
     """
-    products = await products_of(tx, (line.product for line in order.lines))
+    reading = products_of(tx, (line.product for line in order.lines))
     unpriced = any(line.unit_price is None for line in order.lines)
-    prices = await prices_of(tx, order.currency, order.customer) if unpriced else []
+    pricing = prices_of(tx, order.currency, order.customer) if unpriced else None
+    finding = perhaps_warehouse(tx, order.warehouse)
+    products, prices = await reading, await pricing if pricing else []
     described = order.described(products, prices, today=tx.call.now.date())
-    warehouse = await warehouse_of(tx, order.warehouse) if order.warehouse else await first_warehouse(tx)
+    warehouse = await finding
     return replace(described, warehouse=tx.name(warehouse) if warehouse else "")
 
 

@@ -34,10 +34,10 @@ _settings = OpportunityStore.settings
 
 async def currency_of_organization(tx: Tx) -> str:
     """The currency an organization reports in, once it is known; deals are in it that name none."""
-    asked = sa.select(_settings.c.value).where(
-        _settings.c.tenant_id == tx.call.tenant, _settings.c.name == "currency"
+    found = await tx.rows(
+        "SELECT value FROM settings WHERE tenant_id = %s AND name = 'currency'", [tx.call.tenant]
     )
-    return next((str(row["value"]) for row in await tx.rows(asked)), "")
+    return next((str(row["value"]) for row in found), "")
 
 
 async def one_at_a_time(tx: Tx) -> None:

@@ -114,9 +114,9 @@ async def test_organizations_of_one_partition_are_told_in_order_and_each_in_one_
     entered: list[str] = []
     enter = Tx.enter
 
-    async def watched(tx: Tx, call: Call) -> None:
+    def watched(tx: Tx, call: Call) -> None:
         entered.append(call.tenant)
-        await enter(tx, call)
+        enter(tx, call)
 
     monkeypatch.setattr(Tx, "enter", watched)
     assert await consumer.apply("customer", part_of(tenants[0]), facts) == 60

@@ -35,8 +35,8 @@ async def test_the_same_id_in_two_organizations_of_one_transaction_is_two_record
             tx.add(Setting(id="default", text=text))
     async with notes.begin(here) as tx:
         assert (await tx.get(Setting, "settings/default")).text == "ours"
-        await tx.flush()
-        await tx.enter(there)
+        tx.flush()
+        tx.enter(there)
         assert (await tx.get(Setting, "settings/default")).text == "theirs"
         assert [found.text for found in await tx.all(Setting)] == ["theirs"]
 
@@ -95,7 +95,7 @@ async def test_what_is_changed_and_then_purged_is_gone(
         else:
             found = tx.save(replace(await tx.get(Note, f"notes/{made.id}"), rank=3))
         if sent:
-            await tx.flush()
+            tx.flush()
         tx.purge(found)
     assert below("SELECT id FROM notes WHERE id = %s", found.id) == []
 

@@ -65,7 +65,7 @@ async def facts(caller: Caller) -> list[Any]:
         await connection.execute("SELECT set_config('app.tenant_id', %s, true)", (caller.tenant,))
         cursor = await connection.execute("SELECT type, payload FROM outbox ORDER BY id")
         rows = await cursor.fetchall()
-        await connection.execute("ROLLBACK")
+        await connection.execute("COMMIT")
     for kind, payload in rows:
         name = kind.rpartition(".")[2]
         found.append((name, getattr(events_pb2, name).FromString(bytes(payload))))

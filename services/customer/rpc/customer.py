@@ -23,11 +23,12 @@ MOST_CONTACTS = 1000  # of one customer: what one transaction moves along
 
 async def numbered(tx: Tx, customer: Customer, *, allow_duplicate: bool) -> Customer:
     """The customer ready to be kept: tidy, with its number, and like no other unless that is allowed."""
-    customer = replace(customer.tidy(tx.call.now.date()), number=f"C-{await tx.number('C'):06d}")
+    customer = customer.tidy(tx.call.now.date())
     customer.check()  # before its duplicates are looked for: a wrong tax id has none
+    taken = tx.number("C")
     if not allow_duplicate:
         await refuse_duplicate(tx, customer)
-    return customer
+    return replace(customer, number=f"C-{await taken:06d}")
 
 
 class CustomerRpc(Rpc):

@@ -41,16 +41,16 @@ class OrderRpc(Rpc):
 
     async def admit(self, tx: Tx, record: Order, before: Order | None) -> Order:
         """Described and priced while it is a draft; later only what was not promised may change."""
-        if before is None:
-            record = replace(record, number=await number(tx, "SO"))
-        else:
+        taken = number(tx, "SO") if before is None else None
+        if before is not None:
             record.may_follow(before)
             if before.state != State.DRAFT:
                 return record
         changed = before is None or record.order_date != before.order_date
         if changed and record.order_date and is_past(record.order_date, tx.call):
             tx.call.require("records.backdate")
-        return await describe(tx, record)
+        described = await describe(tx, record)
+        return replace(described, number=await taken) if taken else described
 
     async def dismiss(self, tx: Tx, record: Order) -> None:
         """Only a draft is thrown away."""

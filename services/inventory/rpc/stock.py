@@ -20,7 +20,6 @@ from services.inventory.domain.stock import positive
 from services.inventory.domain.warehouse import Warehouse
 from services.inventory.store import (
     InventoryStore,
-    among,
     decimal,
     keep,
     open_stock,
@@ -126,7 +125,7 @@ class StockRpc(Rpc):
                 sa.func.sum(table.c.on_hand).label("on_hand"),
                 sa.func.sum(table.c.reserved).label("reserved"),
             )
-            .where(table.c.tenant_id == tx.call.tenant, among(table.c.product, products))
+            .where(table.c.tenant_id == tx.call.tenant, table.c.product.in_(products))
             .group_by(table.c.product)
         )
         if warehouse:

@@ -182,14 +182,15 @@ class OpportunityRpc(Rpc):
 
 async def open_deal(tx: Tx, deal: Opportunity) -> Opportunity:
     """The deal as it begins: in its pipeline and stage, numbered, priced, in a currency."""
-    call = tx.call
+    call, series = tx.call, f"O-{tx.call.now:%Y}"
+    taken = tx.number(series)
     pipeline = await pipeline_named(tx, deal.pipeline) if deal.pipeline else await default_pipeline(tx)
     pipeline.admit(deal.team or call.team)
     if not (deal.currency or deal.amount.currency or deal.lines):
         deal = replace(deal, currency=await currency_of_organization(tx))
     day, at = dated(deal.open_date, "open_date", call)
     opened = deal.priced().opened(pipeline.route(), on=day, at=at, by=call.actor or call.user)
-    return replace(opened, number=f"O-{call.now:%Y}-{await tx.number(f'O-{call.now:%Y}'):05d}")
+    return replace(opened, number=f"{series}-{await taken:05d}")
 
 
 def summary_of(request: Any, call: Call) -> ClosingSummary:
