@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -9,14 +10,24 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from stack import files, people
+from stack import files, layout, people
 from stack.api import Api
 
 OURS = ("DATABASE_", "NATS_", "TRADEWIND_", "OTEL_")
 SLOWEST = 1500.0
+
+
+@cache
+def _bytecode() -> str:
+    """A folder for compiled modules, gone with this process."""
+    folder = tempfile.mkdtemp(prefix="tradewind-bytecode-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Installation:
@@ -27,6 +38,10 @@ class Installation:
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(OURS) or k == "TRADEWIND_POSTGRES_BIN"
         }
+        # Its processes start hundreds of times: they are compiled once, also where nothing may be written
+        # beside the sources.
+        if kept.pop("PYTHONDONTWRITEBYTECODE", ""):
+            kept.setdefault("PYTHONPYCACHEPREFIX", _bytecode())
         self.env = kept | {
             "TRADEWIND_HOME": str(home),
             "TRADEWIND_HTTP_PORT": str(files.free_port()),
@@ -56,6 +71,14 @@ class Installation:
         """End everything."""
         said = self.tradewind("down")
         assert said.returncode == 0, said.stderr
+
+    @contextmanager
+    def servers(self) -> Iterator[layout.Servers]:
+        """The servers of the running platform, as a command finds them: without a process to be started."""
+        with mock.patch.dict(os.environ, self.env, clear=True):
+            found = layout.Servers.from_env()
+            with found.reachable(running=True):
+                yield found
 
     def state(self) -> dict[str, int]:
         """The process id of everything that runs, by name."""

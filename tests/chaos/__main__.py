@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.chaos.faults import KINDS
+from tests.chaos.faults import KINDS, SCENARIOS
 from tests.chaos.long import Long
 from tests.chaos.rig import SHORT, run
 
@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
         "--orders", type=int, default=0, help="stop after so many; 0: as many as the time allows"
     )
     top.add_argument("--faults", default=",".join(SHORT), help=f"which, of {','.join(KINDS)}; none: empty")
+    top.add_argument("--scenario", choices=SCENARIOS, default="", help="instead of drawn faults")
     top.add_argument("--pause", type=float, default=1.3, help="seconds between two faults, on average")
     top.add_argument("--clients", type=int, default=24, help="how many tell stories at once")
     top.add_argument("--long", action="store_true", help="seed after seed, until enough has happened")
@@ -34,6 +35,7 @@ def main() -> int:
         "seconds": asked.seconds or (300.0 if asked.long else 90.0),
         "orders": asked.orders,
         "faults": tuple(filter(None, asked.faults.split(","))),
+        "scenario": asked.scenario,
         "pause": asked.pause,
         "clients": asked.clients,
     }

@@ -20,6 +20,7 @@ from tests.chaos.proxy import CLEAR, Proxy, Weather
 from tests.installation import Installation
 
 KINDS = ("kill", "stop", "term", "wipe", "proxy", "outage")
+SCENARIOS = ("wipes", "outage", "network")
 TARGETS = (*layout.PROCESSES, "nats", "postgres")
 SHORTEST_STOP, LONGEST_STOP = 1.0, 15.0
 AT_ONCE = 4  # so many targets may be down or on their way back; on a slow machine the next one waits
@@ -63,6 +64,24 @@ def plan(
         faults.append(_drawn(chance, at, chance.choices(kinds, weights)[0], pairs))
         at += min(chance.expovariate(1 / pause), 4 * pause)
     return faults
+
+
+def scenario(name: str, seconds: float, pairs: Sequence[str]) -> list[Fault]:
+    """Faults that are not drawn: `wipes` of the broker's store, an `outage` of the broker, a bad `network`.
+
+    The store is wiped five times; the broker is away from the third second to the fifth before the end; each
+    pair has each weather for three seconds, one after the other, for as long as the time allows.
+    """
+    if name == "wipes":
+        return [Fault(round(2 + n * (seconds - 4) / 5, 2), "wipe", "nats") for n in range(5)]
+    if name == "outage":
+        return [Fault(2.0, "outage", "nats", seconds - 7)]
+    turns = [(pair, weather) for weather in sorted(WEATHERS) for pair in sorted(pairs)]
+    return [
+        Fault(2.0 + 4 * n, "proxy", pair, 3.0, weather)
+        for n, (pair, weather) in enumerate(turns)
+        if 5 + 4 * n < seconds
+    ]
 
 
 def _drawn(chance: random.Random, at: float, kind: str, pairs: Sequence[str]) -> Fault:
