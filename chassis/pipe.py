@@ -135,6 +135,8 @@ class Pipe:
     async def _next(self) -> Any:
         """The result of the next statement: the last before the mark that ends it."""
         found = await self._fetch()
+        if found is None:  # nothing more will come of what was asked
+            raise psycopg.OperationalError("the connection to the database is lost")
         while (more := await self._fetch()) is not None:
             found = more
         return found
@@ -171,8 +173,10 @@ class Pipe:
         """Take back the open transaction, whatever is on its way or has failed."""
         with contextlib.suppress(psycopg.Error):  # it has been said, or nobody waits for it any more
             await self.settle()
-        self.ask("ROLLBACK")
-        await self.settle()
+        # Of a connection that is lost the server takes it back by itself; it is not idle, nor lent again.
+        with contextlib.suppress(psycopg.OperationalError):
+            self.ask("ROLLBACK")
+            await self.settle()
 
 
 def _tell(ready: asyncio.Future[None]) -> None:

@@ -1,0 +1,60 @@
+"""A pipe whose server goes away says so as a database does, at any moment: by no defect, not by silence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import psycopg
+import pytest
+
+from chassis.database import Database
+from chassis.kernel.refusals import Refused
+from tests.chaos.proxy import CLEAR, Proxy, Weather
+from tests.servers import Servers
+
+LOST = (psycopg.OperationalError, Refused)
+
+
+async def asked(database: Database, statements: int) -> int:
+    """Several statements in one transaction, settled now and then; what the last one said."""
+    async with database.pipe() as pipe:
+        try:
+            pipe.ask("BEGIN")
+            last = None
+            for number in range(statements):
+                last = pipe.ask("SELECT %s::bigint FROM pg_sleep(0.001)", [number])
+                if number % 3 == 0:
+                    await last.rows()
+            pipe.ask("COMMIT")
+            await pipe.settle()
+        except Exception:
+            await pipe.rollback()
+            raise
+    assert last is not None
+    return int((await last.rows())[0][0])
+
+
+@pytest.mark.parametrize("weather", [Weather(refuse=True), Weather(half_open=True)])
+async def test_lost_in_the_middle(servers: Servers, weather: Weather):
+    chance = random.Random(5)
+    proxy = await Proxy("pipe", servers.postgres.port, chance).start()
+    url = servers.postgres.url().replace(f":{servers.postgres.port}/", f":{proxy.port}/")
+    database = Database(url, 3)
+    try:
+        for _ in range(40):
+            task = asyncio.create_task(asked(database, 9))
+            await asyncio.sleep(chance.uniform(0, 0.02))
+            proxy.set(weather)
+            await asyncio.sleep(0.005)
+            proxy.set(CLEAR)
+            with contextlib.suppress(*LOST):
+                assert await asyncio.wait_for(task, 20) == 8
+        for _ in range(database.size):  # each connection of the pool finds out by itself
+            with contextlib.suppress(*LOST):
+                await asyncio.wait_for(asked(database, 9), 20)
+        assert await asked(database, 9) == 8
+    finally:
+        await database.close()
+        await proxy.stop()
