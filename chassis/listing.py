@@ -47,8 +47,19 @@ def _order(text: str, collection: Collection[Any]) -> list[tuple[str, bool]]:
     return order
 
 
-def _after(order: list[tuple[str, bool]], values: list[Any]) -> tuple[str, list[Any]]:
-    """The condition for rows that come after the given order values; NULLs come last, as in ORDER BY."""
+def _after(
+    order: list[tuple[str, bool]], values: list[Any], collection: Collection[Any]
+) -> tuple[str, list[Any]]:
+    """The condition for rows that come after the given order values; NULLs come last, as in ORDER BY.
+
+    An index can begin at a row of values, and at a bound of its first column, but not at a choice of
+    conditions: without that the last page would read all those before it.
+    """
+    filled = [_filled(column, collection) for column, _ in order]
+    down = {descending for _, descending in order}
+    if all(filled) and len(down) == 1:
+        listed, slots = ", ".join(quoted(column) for column, _ in order), ", ".join(["%s"] * len(order))
+        return f" AND ({listed}) {'<' if True in down else '>'} ({slots})", list(values)
     arms, params = [], []
     for i, (column, descending) in enumerate(order):
         equal, equal_params = [], []
@@ -58,10 +69,24 @@ def _after(order: list[tuple[str, bool]], values: list[Any]) -> tuple[str, list[
         if values[i] is None:
             continue  # nothing comes after NULL in this column; a later column decides among its equals
         sign = "<" if descending else ">"
-        arms.append(" AND ".join([*equal, f"({quoted(column)} {sign} %s OR {quoted(column)} IS NULL)"
-                                  if column != "id" else f"{column} {sign} %s"]))  # fmt: skip
+        arms.append(" AND ".join([*equal, f"{quoted(column)} {sign} %s" if filled[i] else
+                                  f"({quoted(column)} {sign} %s OR {quoted(column)} IS NULL)"]))  # fmt: skip
         params += [*equal_params, values[i]]
-    return f" AND ({' OR '.join(arms)})", params
+    text = f" AND ({' OR '.join(arms)})"
+    if filled[0]:
+        return f" AND {quoted(order[0][0])} {'<=' if order[0][1] else '>='} %s{text}", [values[0], *params]
+    return text, params
+
+
+def _filled(column: str, collection: Collection[Any]) -> bool:
+    """Whether every row has a value there; the times are missing only until a record is kept."""
+    return column in ("create_time", "update_time") or not collection.table.c[column].nullable
+
+
+def _sort(column: str, descending: bool, collection: Collection[Any]) -> str:
+    """One term of ORDER BY; an index read backwards has its NULLs first, so only who has any may say so."""
+    nulls = "" if _filled(column, collection) else " NULLS LAST"
+    return f"{quoted(column)}{' DESC' if descending else ''}{nulls}"
 
 
 def _plain(value: Any) -> Any:
@@ -118,10 +143,9 @@ async def page(
     query = "\n".join([tx.call.tenant, tx.call.user, collection.name, request.filter, request.order_by,
                        str(request.show_deleted), where, repr(params)])  # fmt: skip
     if request.page_token:
-        after, after_params = _after(order, tokens.read(request.page_token, query))
+        after, after_params = _after(order, tokens.read(request.page_token, query), collection)
         condition, values = condition + after, [*values, *after_params]
-    sort = ", ".join(f"{quoted(column)}{' DESC' if down else ''} NULLS LAST" if column != "id"
-                     else f"id{' DESC' if down else ''}" for column, down in order)  # fmt: skip
+    sort = ", ".join(_sort(column, descending, collection) for column, descending in order)
     asked = tx.pipe.ask(
         f"{collection.select}{condition} ORDER BY {sort} LIMIT {size + 1}", [tx.call.tenant, *values]
     )

@@ -16,7 +16,16 @@ class CustomerStore(Store):
 
     customers = Collection(
         Customer,
-        index=(("owner", "state"), ("team",), ("name_key",), ("legal_key",), ("tax_id",), ("parent",)),
+        index=(
+            ("owner", "state"),
+            ("team",),
+            ("name_key",),
+            ("legal_key",),
+            ("tax_id",),
+            ("parent",),
+            ("display_name",),  # what lists are sorted by, with update_time: begun at any page
+            ("update_time",),
+        ),
         unique=(("number",), ("external_id",)),
         private=("name_key", "legal_key"),
     )
