@@ -30,7 +30,7 @@ LAWS = (
     ),
     Law(
         "revenue in cells",
-        "cells by customer and by product = orders that count as revenue, in every currency",
+        "cells by month, customer and product = orders that count as revenue, in every currency",
         broken="""WITH facts AS (
               SELECT currency, count(*) AS orders, sum(net) AS net, sum(freight) AS freight
               FROM orders WHERE tenant_id = %(tenant)s AND counted GROUP BY 1
@@ -40,10 +40,20 @@ LAWS = (
             ), products AS (
               SELECT currency, sum(net) AS net
               FROM sales_by_product WHERE tenant_id = %(tenant)s GROUP BY 1 HAVING sum(orders) <> 0
+            ), months AS (
+              SELECT currency, sum(orders) AS orders, sum(net) AS net, sum(freight) AS freight
+              FROM sales_by_month WHERE tenant_id = %(tenant)s GROUP BY 1 HAVING sum(orders) <> 0
+            ), parts AS (
+              SELECT currency, sum(net) AS net
+              FROM product_sales_by_month WHERE tenant_id = %(tenant)s GROUP BY 1 HAVING sum(orders) <> 0
             )
             SELECT currency AS broken FROM facts
             FULL JOIN customers USING (currency) FULL JOIN products USING (currency)
-            WHERE facts.orders IS DISTINCT FROM customers.orders OR facts.net IS DISTINCT FROM customers.net
+            FULL JOIN months USING (currency) FULL JOIN parts USING (currency)
+            WHERE facts.orders IS DISTINCT FROM months.orders OR facts.net IS DISTINCT FROM months.net
+               OR facts.freight IS DISTINCT FROM months.freight
+               OR COALESCE(products.net, 0) <> COALESCE(parts.net, 0)
+               OR facts.orders IS DISTINCT FROM customers.orders OR facts.net IS DISTINCT FROM customers.net
                OR facts.freight IS DISTINCT FROM customers.freight
                OR COALESCE(facts.net, 0) <> COALESCE(products.net, 0)""",
         counted="SELECT count(*) FROM orders WHERE tenant_id = %(tenant)s",

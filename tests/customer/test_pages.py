@@ -17,17 +17,6 @@ ALL = {"customers.read": "all", "customers.write": "all"}
 TOKENS = listing.Tokens(b"pages")
 
 
-class Overheard:
-    """A connection that remembers what it was told."""
-
-    def __init__(self, connection: Any) -> None:
-        self.connection, self.said = connection, list[Any]()
-
-    async def execute(self, text: str, params: Any, **more: Any) -> Any:
-        self.said = [text, params]
-        return await self.connection.execute(text, params, **more)
-
-
 @pytest.mark.parametrize(
     ("order", "filter", "condition"),
     [
@@ -41,7 +30,7 @@ class Overheard:
 )
 @pytest.mark.parametrize("scope", ["all", "team"])
 async def test_a_later_page_begins_inside_the_index(
-    customer: Running, order: str, filter: str, condition: str, scope: str
+    customer: Running, order: str, filter: str, condition: str, scope: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boss = customer.as_(permissions=ALL, user="users/boss", team="teams/a")
     for n in range(3):
@@ -50,16 +39,16 @@ async def test_a_later_page_begins_inside_the_index(
     asked = SimpleNamespace(page_size=1, page_token="", order_by=order, filter=filter, show_deleted=False)
     async with customer.store.begin(call) as tx:
         first, asked.page_token = await listing.page(tx, CustomerStore.customers, asked, TOKENS)
-        tx.connection = heard = Overheard(tx.connection)
+        said: list[Any] = []
+        ask = tx.pipe.ask
+        monkeypatch.setattr(tx.pipe, "ask", lambda *asked: [said.append(asked), ask(*asked)][1])
         second, _ = await listing.page(tx, CustomerStore.customers, asked, TOKENS)
-        tx.connection = heard.connection
+        monkeypatch.undo()
         # So few rows would rather be read whole and sorted; the shape is that of a million.
-        await tx.connection.execute("SELECT set_config('enable_seqscan', 'off', true),"
+        tx.pipe.ask("SELECT set_config('enable_seqscan', 'off', true),"
                                     " set_config('enable_sort', 'off', true),"
                                     " set_config('enable_bitmapscan', 'off', true)")  # fmt: skip
-        plan = [
-            row["QUERY PLAN"] for row in await tx.rows(f"EXPLAIN (COSTS OFF) {heard.said[0]}", heard.said[1])
-        ]
+        plan = [row["QUERY PLAN"] for row in await tx.rows(f"EXPLAIN (COSTS OFF) {said[0][0]}", said[0][1])]
     assert first[0].id != second[0].id
     (begun,) = [line for line in plan if "Index Cond" in line]
     assert condition in begun and "tenant_id" in begun, "\n".join(plan)

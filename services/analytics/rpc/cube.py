@@ -1,8 +1,8 @@
 """A question about facts as one SQL statement, asked of the smallest table that can answer it.
 
 Dimensions and measures are named in fixed tables below; what a caller sends only chooses among them and
-travels as parameters. The caller's data scope is part of every statement: sums over everything are asked
-of cells, and whoever sees less than everything is answered from the facts of their own.
+travels as parameters. The caller's data scope is part of every statement: cells that say who shares them
+answer everybody, other cells whoever sees everything; for the rest there are the facts of one's own.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Source:
     places: Mapping[str, str]  # what {product}, {currency}, {day} and {month} stand for
     cells: tuple[
         str, ...
-    ] = ()  # its sums, where rows are cells: without collaborators, for who sees everything
+    ] = ()  # its sums, where rows are cells; those without collaborators are for who sees everything
     where: str = "true"
     fact: str = ""  # where rows are parts of facts: the fact's name, so that it counts once in each group
     whole: frozenset[str] = frozenset()  # values that belong to whole facts, not to their parts
@@ -140,7 +140,7 @@ def _answers(source: Source, question: Question, call: Call) -> bool:
     if not source.cells:
         return True
     months = whole_months(question.start, question.end) and question.opened == (None, None)
-    return months and (call.scope == "all" or call.user.startswith("services/"))
+    return months and ("collaborators" in source.columns or not scope.condition(call)[0])
 
 
 def statement(question: Question, source: Source, call: Call) -> tuple[str, list[Any]]:
@@ -183,17 +183,22 @@ def _rows(question: Question, source: Source, call: Call) -> tuple[str, list[Any
     bounds, params = _bounds(question, source, call, fill("{day}"))
     params += [values for _, values in chosen]
     shown = ", ".join(columns)
+    limits, mine = scope.condition(call, "f.owner", "f.team", "f.collaborators")
     if not source.cells:
-        limits, mine = scope.condition(call, "f.owner", "f.team", "f.collaborators")
         text = f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}{limits}"
         return text, params + mine
     used = sorted(set(re.findall(r"\bf\.(\w+)", " ".join([shown, joins, filters]))) - set(source.cells))
     if {"customer", "product"} <= set(used):  # hardly two cells alike: nothing to gain by summing them first
-        return f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}", params
+        return f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}{limits}", params + mine
     # Cells are summed by the columns in use before anything is joined or put into words.
     sums = [f"sum(f.{name})::bigint AS {name}" for name in source.cells]
     kept = ", ".join(f"f.{name}" for name in used)
-    inner = f"SELECT {kept}, {', '.join(sums)} FROM {source.table} WHERE {bounds} GROUP BY {kept}"
+    kept = f"{kept}, " * bool(used)
+    inner = f"SELECT {kept}{', '.join(sums)} FROM {source.table} WHERE {bounds}{limits}"
+    inner += f" GROUP BY {kept.removesuffix(', ')}" * bool(used)
+    # The bounds come first in the text, then what limits the caller, then what was chosen.
+    before = len(params) - len(chosen)
+    params[before:before] = mine
     return f"SELECT {shown} FROM ({inner}) AS f {joins} WHERE true{filters}", params
 
 

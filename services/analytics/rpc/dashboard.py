@@ -22,8 +22,8 @@ from services.analytics.rpc.deals import MEASURES, decimal
 
 _CURRENCIES = """SELECT currency, sum(n)::bigint AS n FROM (
   SELECT {deal} AS currency, 1 AS n FROM deals AS f WHERE f.tenant_id = %s AND f.state = 'OPEN'{scope}
-  UNION ALL SELECT {order}, 1 FROM orders AS f
-    WHERE f.tenant_id = %s AND f.order_date >= %s AND f.counted{scope}
+  UNION ALL SELECT {order}, f.orders FROM sales_by_month AS f
+    WHERE f.tenant_id = %s AND f.month >= %s AND f.orders <> 0{scope}
   UNION ALL SELECT {invoice}, 1 FROM invoices AS f
     WHERE f.tenant_id = %s AND f.state IN ('POSTED', 'PARTLY_PAID'){scope}
 ) AS used WHERE currency <> '' GROUP BY currency"""

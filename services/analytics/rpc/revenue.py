@@ -32,6 +32,15 @@ _ORDERS = frozenset({"orders"})  # an order counts once in a group, however many
 # From the smallest to the one that can answer everything.
 SOURCES = (
     Source(
+        "sales_by_month AS f", frozenset({"collaborators"}),
+        {**_SUMS, "freight": "f.freight", "late": "f.late"}, _MONTHS,
+        cells=(*_SUMS, "freight", "late"), where="f.orders <> 0",
+    ),
+    Source(
+        "product_sales_by_month AS f", frozenset({"collaborators", "product"}), _SUMS,
+        {**_MONTHS, "product": "f.product"}, cells=tuple(_SUMS), where="f.orders <> 0", whole=_ORDERS,
+    ),
+    Source(
         "sales_by_customer AS f", frozenset({"customer"}),
         {**_SUMS, "freight": "f.freight", "late": "f.late"}, _MONTHS,
         cells=(*_SUMS, "freight", "late"), where="f.orders <> 0",
