@@ -22,6 +22,10 @@ from chassis.pipe import Pipe
 PATIENCE_SECONDS = 5
 OLDEST_SECONDS = 1800
 MOST_PREPARED = 500  # statements of a connection: lists are asked for in many ways
+# A host that is gone without a word is noticed after some ten seconds, waited for or written to.
+NOTICE: dict[str, Any] = {
+    "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
+}  # fmt: skip
 OPTIONS = "-c timezone=UTC -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 
 
@@ -43,7 +47,7 @@ class _Slot:
         """The connection, opened when there is none."""
         if self.pipe is None or self.pipe.driver.closed:
             driver = await psycopg.AsyncConnection.connect(
-                url, autocommit=True, connect_timeout=5, prepare_threshold=0, options=OPTIONS
+                url, autocommit=True, connect_timeout=5, prepare_threshold=0, options=OPTIONS, **NOTICE
             )
             # One integer width for every parameter: otherwise each size of number prepares a statement anew.
             driver.adapters.register_dumper(int, Int8Dumper)

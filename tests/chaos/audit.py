@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -163,6 +164,14 @@ class Audit:
         lines = log.read_text("utf-8", "replace").splitlines()
         self.found("deadlocks", "locks are taken in one order", (
             line for line in lines if "deadlock detected" in line))  # fmt: skip
+        self.found("defects", "no process comes upon a defect of its own", self._defects())
+
+    def _defects(self) -> Iterable[str]:
+        for process in layout.PROCESSES:
+            log = self.installation.home / "logs" / f"{process}.log"
+            for line in log.read_text("utf-8", "replace").splitlines():
+                if '"message": "a defect"' in line:
+                    yield f"{process}: {json.loads(line).get('problem', line).strip().splitlines()[-1]}"
 
     def ask_product(self) -> None:
         """The product's own laws, as `tradewind verify` asks them."""

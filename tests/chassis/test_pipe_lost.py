@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import socket
 
 import psycopg
 import pytest
@@ -34,6 +36,16 @@ async def asked(database: Database, statements: int) -> int:
             raise
     assert last is not None
     return int((await last.rows())[0][0])
+
+
+async def test_a_host_that_is_gone_without_a_word_is_noticed(servers: Servers):
+    database = Database(servers.postgres.url(), 1)
+    async with database.pipe() as pipe:
+        with socket.socket(fileno=os.dup(pipe.driver.pgconn.socket)) as line:
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
+    await database.close()
 
 
 @pytest.mark.parametrize("weather", [Weather(refuse=True), Weather(half_open=True)])
