@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import ModuleType
@@ -107,7 +107,8 @@ class Consumer:
         fresh = [event for event in events if event.position > at and event.epoch == events[0].epoch]
         while fresh:
             run: list[feed_pb2.FeedEvent] = []
-            for event in fresh[:BATCH]:
+            # One that failed is tried alone: what comes after it need not be done in vain each time.
+            for event in fresh[: 1 if (source, part, at + 1) in self._failures else BATCH]:
                 if event.position != at + 1 + len(run):
                     break
                 run.append(event)
@@ -144,17 +145,20 @@ class Consumer:
         # done in an organization is written at once.
         ordered = sorted(run, key=lambda event: event.organization)
         with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
-            async with self.store.begin(self._call(ordered[0])) as tx:
+            async with self.store.begin(self.call_for(ordered[0])) as tx:
                 parked = await _move(tx, source, part, run[0].epoch, at, run[-1].position)
                 tx.batch = run
                 for event in ordered:
-                    call = self._call(event)
+                    call = self.call_for(event)
                     if tx.call.tenant != call.tenant:
                         tx.enter(call)
                     tx.call = call
-                    await self._react(event, tx, parked)
+                    await self.react(event, tx, parked)
 
-    async def _react(self, event: feed_pb2.FeedEvent, tx: Tx, parked: set[tuple[str, str]]) -> None:
+    async def react(
+        self, event: feed_pb2.FeedEvent, tx: Tx, parked: Collection[tuple[str, str]] = ()
+    ) -> None:
+        """What follows from an event, in this transaction; of a *parked* (organization, record) it waits."""
         if (event.organization, event.record) in parked:
             await self._park(tx, event, "an earlier event of this record is parked")
             return
@@ -165,7 +169,8 @@ class Consumer:
         for function in functions:
             await function(message, tx)
 
-    def _call(self, event: feed_pb2.FeedEvent) -> Call:
+    def call_for(self, event: feed_pb2.FeedEvent) -> Call:
+        """The call in whose name an event is applied: this service's, for the person behind the event."""
         actor = event.on_behalf_of or (event.actor if event.actor.startswith("users/") else "")
         return Call(
             tenant=event.organization, user=f"services/{self.service}", method=event.type, actor=actor,
@@ -187,7 +192,7 @@ class Consumer:
             await asyncio.sleep(0.05 * 2 ** self._failures[key])
             return at
         del self._failures[key]
-        call = self._call(event)
+        call = self.call_for(event)
         try:
             async with self.store.begin(call) as tx:
                 await _move(tx, source, part, event.epoch, at, event.position)
@@ -277,43 +282,6 @@ class Consumer:
                     await tx.run(f"DELETE FROM {rows.name} WHERE tenant_id = %s", [organization])
                 await tx.run("DELETE FROM parked_events WHERE tenant_id = %s", [organization])
             await tx.run("UPDATE event_cursor SET pos = 0")
-
-    async def retry_parked(self) -> tuple[int, int]:
-        """Apply parked events again, in order; (applied, still failing)."""
-        applied = failing = 0
-        async with self.store.database.connection() as connection:
-            found = await connection.execute("SELECT DISTINCT organization FROM parked()")
-            organizations = [row[0] for row in await found.fetchall()]
-        for organization in organizations:
-            call = Call(tenant=organization, user=f"services/{self.service}")
-            async with self.store.begin(call) as tx:
-                rows = await tx.rows("SELECT pos, source, part, event FROM parked_events WHERE tenant_id = %s"
-                                     " ORDER BY source, part, pos", [organization])  # fmt: skip
-            stuck: set[str] = set()
-            for row in rows:
-                event = feed_pb2.FeedEvent.FromString(bytes(row["event"]))
-                if event.record in stuck:
-                    failing += 1
-                    continue
-                try:
-                    await self._retry(event, row)
-                    applied += 1
-                except Exception as problem:
-                    log.warning("%s still fails: %s", event.record, problem)
-                    stuck.add(event.record)
-                    failing += 1
-        return applied, failing
-
-    async def _retry(self, event: feed_pb2.FeedEvent, row: dict[str, Any]) -> None:
-        async with self.store.begin(self._call(event)) as tx:
-            gone = await tx.run(
-                "DELETE FROM parked_events WHERE tenant_id = %s AND source = %s AND part = %s AND pos = %s",
-                [event.organization, row["source"], row["part"], row["pos"]],
-            )
-            if gone:
-                kind, functions = self.reactions[event.type]
-                for function in functions:
-                    await function(kind.FromString(event.payload.value), tx)
 
 
 def _time(stamp: Timestamp) -> datetime:

@@ -76,6 +76,11 @@ def parser() -> argparse.ArgumentParser:
     )
     bring_back.add_argument("--discard", action="store_true", help="do not keep a copy of what is replaced")
     bring_back.add_argument("--report", action="store_true", help="only say what the last restoration led to")
+    events = add("events", "Show the events that could not be applied, or apply them again.", _events)
+    events.add_argument("what", nargs="?", choices=("list", "retry"), default="list", help="list, or retry")
+    events.add_argument("service", nargs="?", choices=layout.PROCESSES, help="whose; all where none is named")
+    events.add_argument("--source", default="", metavar="SERVICE", help="only what this service told")
+    events.add_argument("--record", default="", metavar="NAME", help="only of this record: customers/…")
     check = add("check", "Check the source tree: layers, compiled protos, requirements.", _check)
     check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
     add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
@@ -172,6 +177,12 @@ def _restore(wanted: argparse.Namespace) -> int:
     if wanted.folder is None:
         raise NotPossible("Say which backup: `tradewind restore FOLDER`.")
     return recovery.bring_back(wanted.folder, wanted.only, discard=wanted.discard)
+
+
+def _events(wanted: argparse.Namespace) -> int:
+    from stack import commands
+
+    return commands.events(wanted.service, wanted.source, wanted.record, again=wanted.what == "retry")
 
 
 def _check(wanted: argparse.Namespace) -> int:

@@ -83,14 +83,40 @@ def verify() -> int:
 
 def rebuild(service: str) -> int:
     """Have a service that only counts what others do count it all again, from the first fact."""
+    running = runner(layout.Servers.from_env().home)
     with servers_here() as servers:
-        running = runner(servers.home)
         if not running:
             servers.choose_ports()
         operations.rebuild(servers, service)
     when = "now" if running else "when it is up again"
     console.print(f"{service} is empty and counts every fact from the first, {when}.")
     return 0
+
+
+def events(service: str | None, source: str, record: str, *, again: bool) -> int:
+    """Show the events that wait for a person, or apply them *again*; 1 when some of those still wait."""
+    wanted = (service,) if service else layout.PROCESSES
+    running = runner(layout.Servers.from_env().home)
+    with servers_here() as servers:
+        if not running:
+            servers.choose_ports()
+        found = operations.parked_events(servers, wanted, source, record, again=again)
+    waiting = [(name, one) for name, (_, left) in found.items() for one in left]
+    if waiting:
+        rows = [
+            [name, one.source, one.organization, f"{one.record} v{one.version}", one.type.rpartition(".")[2],
+             f"{one.since:%Y-%m-%d %H:%M}", escape(one.problem)]
+            for name, one in waiting
+        ]  # fmt: skip
+        show_columns(["service", "source", "organization", "record", "event", "since", "problem"], rows)
+    for name, (applied, left) in found.items():
+        if again and (applied or left):
+            console.print(f"{name}: {applied} applied, {len(left)} still waiting.")
+    if not again or not any(applied or left for applied, left in found.values()):
+        console.print(
+            f"{len(waiting)} events wait for a person." if waiting else "No event waits for a person."
+        )
+    return 1 if again and waiting else 0
 
 
 def bring_in(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from chassis import laws, migrate
 from chassis.database import Database
+from chassis.events import Consumer
+from chassis.parked import Parked, parked, retry
 from chassis.service import Runtime, Service
 from stack import layout
 
@@ -43,15 +47,40 @@ def verify_all(servers: layout.Servers) -> list[laws.Verdict]:
     return asyncio.run(ask())
 
 
+@asynccontextmanager
+async def _consumer(servers: layout.Servers, process: str) -> AsyncIterator[Consumer]:
+    """What applies events in a process, beside the process itself."""
+    settings = layout.settings_of(process, servers.environment(process))
+    runtime = Runtime(_service(process), settings, None)
+    try:
+        yield runtime.consumer
+    finally:
+        await runtime.close()
+
+
 def rebuild(servers: layout.Servers, process: str) -> None:
     """Empty a service's read models and send it back to the first fact; where it runs, it goes at once."""
 
     async def empty() -> None:
-        settings = layout.settings_of(process, servers.environment(process))
-        runtime = Runtime(_service(process), settings, None)
-        try:
-            await runtime.consumer.rebuild()
-        finally:
-            await runtime.close()
+        async with _consumer(servers, process) as consumer:
+            await consumer.rebuild()
 
     asyncio.run(empty())
+
+
+def parked_events(
+    servers: layout.Servers, processes: Sequence[str], source: str, record: str, *, again: bool
+) -> dict[str, tuple[int, list[Parked]]]:
+    """By process: how many parked events were applied (*again* tries), and those that wait."""
+
+    async def look() -> dict[str, tuple[int, list[Parked]]]:
+        found = {}
+        for process in processes:
+            async with _consumer(servers, process) as consumer:
+                if again:
+                    found[process] = await retry(consumer, source, record)
+                else:
+                    found[process] = (0, await parked(consumer, source, record))
+        return found
+
+    return asyncio.run(look())

@@ -17,6 +17,7 @@ from chassis.bus import Bus
 from chassis.call import Call, new_id
 from chassis.events import Consumer, on
 from chassis.outbox import Relay, part_of
+from chassis.parked import parked, retry
 from chassis.store import Tx
 from tests.platform import EPOCH, Platform, Running
 from tests.servers import Servers
@@ -163,8 +164,37 @@ async def test_an_event_that_keeps_failing_is_parked_and_the_others_go_on(
     assert (reached, [name for name, _ in heard.told]) == (4, ["good", "fine"])
     assert rounds <= 6
     heard.fail.clear()
-    assert await consumer.retry_parked() == (2, 0)
+    assert await retry(consumer) == (2, [])
     assert heard.told[2:] == [("bad", 1), ("bad", 2)]  # in their order
+
+
+async def test_what_is_parked_is_shown_and_tried_again_by_source_and_record(
+    listener: tuple[Consumer, Heard],
+) -> None:
+    consumer, heard = listener
+    tenant = new_id()
+    part = part_of(tenant)
+    gone = fact(tenant, 3, "bad", 2)  # nobody here listens to it, but it has its place in the order
+    gone.type = "tradewind.customer.v1.CustomerDeleted"
+    gone.payload.type_url = "type.googleapis.com/" + gone.type
+    facts = [fact(tenant, 1, "bad"), fact(tenant, 2, "worse"), gone, fact(tenant, 4, "bad", 3)]
+    heard.fail |= {"bad", "worse"}
+    reached = 0
+    while reached < 4:
+        reached = await consumer.apply("customer", part, facts)
+    waiting = await parked(consumer)
+    assert [(one.record, one.version) for one in waiting] == [
+        ("customers/bad", 1), ("customers/worse", 1), ("customers/bad", 2), ("customers/bad", 3),
+    ]  # fmt: skip
+    assert "beyond us" in waiting[0].problem and "earlier event" in waiting[3].problem
+    assert await parked(consumer, source="contract") == [] == await parked(consumer, record="customers/x")
+    heard.fail -= {"bad"}
+    assert (await retry(consumer, record="customers/worse"))[0] == 0
+    applied, left = await retry(consumer)
+    assert (applied, [one.record for one in left]) == (3, ["customers/worse"])
+    assert heard.told == [("bad", 1), ("bad", 3)]
+    heard.fail.clear()
+    assert await retry(consumer, source="customer") == (1, [])
 
 
 async def test_what_one_process_parked_waits_in_every_other_and_no_longer_than_it_must(
@@ -182,7 +212,7 @@ async def test_what_one_process_parked_waits_in_every_other_and_no_longer_than_i
     assert await second.apply("customer", part, facts[:2]) == 2
     assert heard.told == []  # the second version does not overtake the first
     third = Consumer("listener", first.store, heard, None)  # type: ignore[arg-type]
-    assert await third.retry_parked() == (2, 0)
+    assert await retry(third) == (2, [])
     for consumer in (first, second):
         assert await consumer.apply("customer", part, facts) == 3
     assert heard.told == [("bad", 1), ("bad", 2), ("bad", 3)]
