@@ -56,6 +56,12 @@ GRACE_SECONDS = 15  # for calls under way when the process has to end
 LET_GO_SECONDS = 3  # for leases to be given back, and as much again for connections to close
 
 
+# gRPC tells of every answer that found its caller gone, as an error with a stack trace: nothing is wrong.
+logging.getLogger("grpc._cython.cygrpc").addFilter(
+    lambda record: not record.getMessage().startswith("ExecuteBatchError")
+)
+
+
 class Runtime:
     """What the parts of a running service share."""
 

@@ -59,7 +59,10 @@ async def rolling(found: Fleet, rounds: int, say: Say) -> list[str]:
             one.spawn()
             await one.ready()
             await asyncio.sleep(SETTLES)
-            say(f"{number.name} {nth + 1}/{rounds} {one.name}: exit {code} after {took:.2f} s")
+            say(
+                f"{number.name} {nth + 1}/{rounds} {one.name}: exit {code} after {took:.2f} s,"
+                f" serves again {time.monotonic() - began:.1f} s after the signal"
+            )
     return wrong
 
 

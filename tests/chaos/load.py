@@ -122,8 +122,9 @@ class Load:
     failed: Counter[str] = field(default_factory=Counter)
     made: dict[str, str] = field(default_factory=dict)  # title → record, as acknowledged
     asked: set[str] = field(default_factory=set)  # every title that was sent
-    slowest: float = 0.0
-    waits: list[tuple[float, float]] = field(default_factory=list)  # (when it was sent, how long it took)
+    waits: list[tuple[float, float, str]] = field(
+        default_factory=list
+    )  # (when sent, how long, what went wrong)
 
     async def run(self, until: asyncio.Event) -> None:
         """Send on schedule until told to stop; then wait for what is under way."""
@@ -174,7 +175,7 @@ class Load:
                 break
             self.resent += 1
             await asyncio.sleep(PAUSE)
-        self.waits.append((began, time.monotonic() - began))
+        self.waits.append((began, time.monotonic() - began, problem))
         if problem:
             self.failed[problem] += 1
             return None
@@ -183,7 +184,7 @@ class Load:
     def verdict(self) -> str:
         """The counters in one line."""
         rate = self.sent / self.took if self.took else 0.0
-        slowest = max((took for _, took in self.waits), default=0.0)
+        slowest = max((took for _, took, _ in self.waits), default=0.0)
         return (
             f"{self.sent} sent at {rate:.0f}/s (asked: {self.rate:g}/s),"
             f" {len(self.made)} writes acknowledged, {self.resent} sent again,"
