@@ -26,7 +26,9 @@ MOST_PREPARED = 500  # statements of a connection: lists are asked for in many w
 NOTICE: dict[str, Any] = {
     "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
 }  # fmt: skip
-OPTIONS = "-c timezone=UTC -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
+# Nothing but the database is waited for inside a transaction: one that stands still for 3 s belongs to a
+# process that is frozen or cut off, and others want its locks before their own 5 s are over.
+OPTIONS = "-c timezone=UTC -c lock_timeout=2000 -c idle_in_transaction_session_timeout=3000"
 
 
 def _driver_url(url: str) -> str:

@@ -19,7 +19,7 @@ from chassis.rpc import Policy, Server
 from chassis.store import Store
 from tests.chassis.notes import NoteStore
 
-LOCK = 7_000_001  # an advisory lock that the test holds
+LOCK, HELD = 7_000_001, 7_000_002  # advisory locks: one that the test holds, one that another call holds
 PATH = "/tests.v1.StuckService/Work"
 POLICY = Policy(
     path=PATH, permission="signed-in", scoped=False, effects=True, streams=False, has_request_id=False,
@@ -73,13 +73,14 @@ class Stuck:
                 await tx.rows("SELECT pg_sleep(30)::text AS slept")
             elif request.value == "lock":
                 await tx.rows(f"SELECT pg_advisory_xact_lock({LOCK})::text AS held")
+            elif request.value == "held":
+                await tx.rows(f"SELECT pg_advisory_xact_lock({HELD})::text AS held")
             elif request.value == "idle":
                 await tx.rows("SELECT 1 AS one")
                 await asyncio.sleep(30)  # a transaction is open meanwhile
             else:
                 await tx.rows(f"SELECT pg_sleep({float(request.value)})::text AS slept")
                 tx.put(NoteStore.places, key={"shelf": new_id()}, values={"holds": "x"})
-                await tx.flush()
                 await tx.rows(f"SELECT pg_sleep({float(request.value)})::text AS slept")
         return request
 

@@ -23,7 +23,7 @@ from chassis.database import Database
 from chassis.identity import Signer, make_keys
 from chassis.kernel.refusals import Refused
 from chassis.reasons import reason_of
-from tests.chassis.deadlines import LOCK, Stuck, peer
+from tests.chassis.deadlines import HELD, LOCK, Stuck, peer
 from tests.chassis.notes import NoteStore
 from tests.platform import NAMES, Platform
 
@@ -142,6 +142,23 @@ async def test_the_server_itself_ends_a_statement_that_outlives_its_call(stuck: 
             await tx.rows("SELECT pg_sleep(30)::text AS slept")
 
 
+async def test_a_lock_of_a_process_that_stands_still_is_free_before_others_give_up(stuck: Stuck) -> None:
+    holds, thaws = asyncio.Event(), asyncio.Event()
+
+    async def stand_still() -> None:
+        async with stuck.store.begin(Call(tenant=stuck.tenant, user="users/a")) as tx:
+            await tx.rows(f"SELECT pg_advisory_xact_lock({HELD})::text AS held")
+            holds.set()
+            await thaws.wait()
+
+    frozen = asyncio.create_task(stand_still())
+    await holds.wait()
+    async with stuck.running() as work:
+        await work(StringValue(value="held"), timeout=DEFAULT_SECONDS, metadata=stuck.token())
+    thaws.set()
+    await asyncio.gather(frozen, return_exceptions=True)
+
+
 async def test_nothing_is_left_of_calls_that_are_given_up_at_any_moment(
     stuck: Stuck, watcher: Watcher
 ) -> None:
@@ -170,6 +187,7 @@ async def test_nothing_is_left_of_calls_that_are_given_up_at_any_moment(
         )
         print(dict(ended))
         assert ended["left"] and ended["DEADLINE_EXCEEDED"]
+        assert not ended["INTERNAL"] and not ended["UNKNOWN"]
         await watcher.quiet(10)
         database = stuck.store.database
         await given_back(database)
@@ -179,10 +197,10 @@ async def test_nothing_is_left_of_calls_that_are_given_up_at_any_moment(
 async def given_back(database: Database) -> None:
     """Every connection is back in the pool, or gone: what broke off may be closing one just now."""
     for _ in range(1000):
-        if not database.engine.pool.checkedout():
+        if not database.busy:
             return
         await asyncio.sleep(0.01)
-    raise AssertionError(database.engine.pool.status())
+    raise AssertionError(f"{database.busy} connections are still lent")
 
 
 async def whole(database: Database) -> None:
