@@ -19,20 +19,20 @@ from tests.servers import Servers, running
 
 SETTLES = 1.5  # seconds in which every client finds a replica that came back
 ENDS_WITHIN = 25.0  # seconds from SIGTERM to the exit
+PATIENCE = 6.0  # seconds that callers wait while a replica is frozen, for longer than that
 Say = Callable[[str], None]
 
 
 @asynccontextmanager
-async def loaded(found: Fleet, *, rate: float, **more: object) -> AsyncIterator[list[Load]]:
-    """A load on every gateway of the fleet, together *rate* requests a second."""
+async def loaded(
+    found: Fleet, *, rate: float, seed: int, gateways: int = 1, timeout: float = 10.0, again: bool = False
+) -> AsyncIterator[list[Load]]:
+    """A load on the first *gateways* of the fleet, together *rate* requests a second."""
     loads, until, tasks = [], asyncio.Event(), []
-    for nth, one in enumerate(found.gateways):
+    for nth, one in enumerate(found.gateways[:gateways]):
         client = Client(found.http[one.name])
         await client.sign_in(EMAIL, PASSWORD)
-        loads.append(Load(client, rate / len(found.gateways), seed=nth + int(str(more.get("seed", 1))) * 10))
-        for name in ("timeout", "again"):
-            if name in more:
-                setattr(loads[-1], name, more[name])
+        loads.append(Load(client, rate / gateways, seed * 10 + nth, timeout, again))
     try:
         tasks = [asyncio.create_task(load.run(until)) for load in loads]
         await asyncio.sleep(1)
@@ -138,34 +138,46 @@ async def lost_or_doubled(found: Fleet, loads: list[Load]) -> list[str]:
     return wrong
 
 
-async def run(said: argparse.Namespace, servers: Servers, home: Path) -> list[str]:
-    """One of the rigs, as asked for; what was found wrong."""
-    gateways = (False, True) if said.what == "frozen" else (False,)
-    async with fleet(servers, home, gateways=gateways) as found:
-        more = {"again": True} if said.what == "gateway" else {}
-        async with loaded(found, rate=said.rate, seed=said.seed, **more) as loads:
-            wrong: list[str] = []
-            if said.what == "rolling":
-                wrong += await rolling(found, said.rounds, print)
-            elif said.what == "gateway":
-                wrong += await gateway_restarts(found, said.rounds, loads[0], print)
-            else:
-                await asyncio.sleep(said.seconds)
-                await frozen(found, said.seconds, print)
-                await asyncio.sleep(said.seconds)
-        for load, one in zip(loads, found.gateways, strict=True):
-            print(f"{one.name}: {load.verdict()}", flush=True)
-        return wrong + await lost_or_doubled(found, loads) + judged(said.what, loads)
+async def under_load(
+    found: Fleet, what: str, *, rate: float, seed: int, rounds: int, seconds: float, say: Say
+) -> list[str]:
+    """One kind of trouble under load; what was found wrong."""
+    more = {
+        "rolling": {},
+        "frozen": {"gateways": 2, "timeout": PATIENCE},
+        "gateway": {"again": True},
+    }[what]
+    async with loaded(found, rate=rate, seed=seed, **more) as loads:
+        wrong: list[str] = []
+        if what == "rolling":
+            wrong += await rolling(found, rounds, say)
+        elif what == "gateway":
+            wrong += await gateway_restarts(found, rounds, loads[0], say)
+        else:
+            await frozen(found, seconds, say)
+            await asyncio.sleep(seconds / 2)
+    for load, one in zip(loads, found.gateways, strict=False):
+        say(f"{one.name}: {load.verdict()}")
+    return wrong + await lost_or_doubled(found, loads) + judged(what, loads)
 
 
 def judged(what: str, loads: list[Load]) -> list[str]:
     """What the counters break of the bars."""
     wrong = []
     if loads[0].failed.total() > (loads[0].sent // 100 if what == "frozen" else 0):
-        wrong.append(f"{loads[0].failed.total()} calls failed")
+        wrong.append(f"{loads[0].failed.total()} calls failed: {dict(loads[0].failed)}")
     if what == "frozen" and loads[1].failed.total() <= loads[1].sent // 100:
-        wrong.append("the gateway without the ping time-out did not suffer: the test shows nothing")
+        wrong.append("the gateway without the ping time-out did not suffer: this shows nothing")
     return wrong
+
+
+async def run(said: argparse.Namespace, servers: Servers, home: Path) -> list[str]:
+    """One of the rigs, as asked for; what was found wrong."""
+    async with fleet(servers, home, gateways=(False, True) if said.what == "frozen" else (False,)) as found:
+        return await under_load(
+            found, said.what, rate=said.rate, seed=said.seed, rounds=said.rounds, seconds=said.seconds,
+            say=lambda line: print(line, flush=True),
+        )  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
