@@ -63,6 +63,7 @@ class Gauges:
             if time.monotonic() - self._at < FRESH:
                 return
             _of_the_process()
+            self._begin()
             database = self._runtime.store.database
             telemetry.METRICS.set("tradewind_pool_connections", database.busy, state="busy")
             telemetry.METRICS.set("tradewind_pool_connections", database.size, state="limit")
@@ -77,6 +78,14 @@ class Gauges:
             telemetry.METRICS.set("tradewind_database_answers", float(bool(rows)))
             self._show(rows)
             self._at = time.monotonic()
+
+    def _begin(self) -> None:
+        """What has not happened yet is counted from nought: a first time would go unnoticed otherwise."""
+        telemetry.METRICS.count("tradewind_events_published_total", 0)
+        for source in self._runtime.consumer.sources:
+            for name in ("tradewind_events_applied_total", "tradewind_events_parked_total"):
+                telemetry.METRICS.count(name, 0, source=source)
+            telemetry.METRICS.count("tradewind_event_gaps_total", 0, source=source)
 
     async def _ask(self) -> list[Any]:
         async with self._runtime.store.database.connection() as connection:

@@ -60,8 +60,12 @@ class App:
         self._problems = Problems(contract)
         transcoder = Transcoder(contract.pool)
         self._endpoints = {id(rule): Endpoint(rule, transcoder, upstream) for rule in self.routes.rules}
-        ours = pages.pages(contract, self.routes, upstream, self.limits, self.leaving)
+        ours = pages.pages(contract, self.routes, upstream, self.leaving)
         self._pages = {**ours, **(more_pages or {})}
+
+    async def measure(self) -> None:
+        """Say how many requests are being answered, to whoever asks for the metrics of the process."""
+        telemetry.METRICS.set("tradewind_http_in_flight", self.limits.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -235,6 +239,7 @@ class HttpServer:
         )  # fmt: skip
         self.port: int = listener.getsockname()[1]
         self._app = app
+        telemetry.METRICS.collectors.append(app.measure)
         self._server = _Quiet(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
 
@@ -255,6 +260,8 @@ class HttpServer:
         self._app.closing.set()
         self._server.should_exit = True
         await self._task
+        with contextlib.suppress(ValueError):  # stopped before
+            telemetry.METRICS.collectors.remove(self._app.measure)
 
 
 async def serve_http(

@@ -12,7 +12,6 @@ from chassis.telemetry import METRICS
 from gateway import jsontext, openapi, reference
 from gateway.contract import Contract
 from gateway.exchange import Answer, Request
-from gateway.limits import Limits
 from gateway.routes import Routes
 from gateway.upstream import Upstream
 
@@ -25,9 +24,7 @@ METRICS.describe("tradewind_http_seconds", "histogram", "How long HTTP requests 
 METRICS.describe("tradewind_http_in_flight", "gauge", "HTTP requests being answered.")
 
 
-def pages(
-    contract: Contract, routes: Routes, upstream: Upstream, limits: Limits, leaving: asyncio.Event
-) -> dict[str, Page]:
+def pages(contract: Contract, routes: Routes, upstream: Upstream, leaving: asyncio.Event) -> dict[str, Page]:
     """Path → page; once *leaving* is set the gateway is not ready, whatever the services say."""
     document = openapi.document(contract, routes)
     described = jsontext.render(document)
@@ -36,7 +33,7 @@ def pages(
         "/": redirect("/docs"),
         "/healthz": _healthz,
         "/readyz": Readiness(upstream, leaving).page,
-        "/metrics": _metrics(limits),
+        "/metrics": _metrics,
         "/openapi.json": fixed(described, b"application/json"),
         "/docs": fixed(shown, HTML, ((b"content-security-policy", reference.POLICY.encode()),)),
     }
@@ -46,12 +43,8 @@ async def _healthz(_request: Request) -> Answer:
     return Answer(200, b'{"status":"alive"}')
 
 
-def _metrics(limits: Limits) -> Page:
-    async def page(_request: Request) -> Answer:
-        METRICS.set("tradewind_http_in_flight", limits.in_flight)
-        return Answer(200, (await METRICS.collected()).encode(), b"text/plain; version=0.0.4; charset=utf-8")
-
-    return page
+async def _metrics(_request: Request) -> Answer:
+    return Answer(200, (await METRICS.collected()).encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
 
 class Readiness:

@@ -50,9 +50,9 @@ def arrows() -> set[Arrow]:
 
 @cache
 def rendered(overlay: str) -> str:
-    """What `kubectl kustomize` makes of an overlay."""
+    """What `kubectl kustomize` makes of a folder."""
     kubectl = Path(sys.executable).parent / "kubectl"
-    said = subprocess.run([kubectl, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True)
+    said = subprocess.run([kubectl, "kustomize", K8S / overlay], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     return said.stdout
 
@@ -64,7 +64,8 @@ def manifests(overlay: str) -> Manifests:
 
 @cache
 def _parsed(overlay: str) -> Manifests:
-    return list(yaml.load_all(rendered(overlay), yaml.CSafeLoader))
+    folder = overlay if overlay == "tools" else f"overlays/{overlay}"
+    return list(yaml.load_all(rendered(folder), yaml.CSafeLoader))
 
 
 def of(found: Manifests, kind: str) -> dict[str, Manifest]:
@@ -77,8 +78,8 @@ def templates(found: Manifests) -> Iterator[tuple[str, Manifest]]:
     for each in found:
         if each["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
             yield f"{each['kind']} {each['metadata']['name']}", each["spec"]["template"]
-        elif each["kind"] == "CronJob":
-            yield f"CronJob {each['metadata']['name']}", each["spec"]["jobTemplate"]["spec"]["template"]
+        elif each["kind"] == "Pod":
+            yield f"Pod {each['metadata']['name']}", each
 
 
 def containers(pod: Manifest) -> list[Manifest]:

@@ -14,7 +14,8 @@ import yaml
 from chassis.events import reactions_of
 from stack import layout
 from tests.deploy import cluster
-from tests.deploy.cluster import ROOT, main, manifests, of, templates
+from tests.deploy.arrows import allowed
+from tests.deploy.cluster import ROOT, main, manifests, of, templates, told
 from tests.deploy.policies import POLICIES
 
 OVERLAYS = ("dev", "prod")
@@ -28,9 +29,21 @@ def test_the_cluster_keeps_the_policy(overlay: str, policy: str) -> None:
     assert POLICIES[policy](manifests(overlay)) == []
 
 
+def test_the_pod_for_a_person_is_as_restricted_and_is_let_in_by_every_database() -> None:
+    found = manifests("tools")
+    for policy in ("restricted", "pinned", "secrets"):
+        assert POLICIES[policy](found) == []
+    together = [*manifests("prod"), *found]
+    databases = {f"postgres-{name}" for name in layout.DATABASES}
+    for direction in ("ingress", "egress"):
+        assert {b for a, b, _ in allowed(together, direction) if a == "tools" and b != "names"} == databases
+    env = told(of(found, "Pod")["tools"]["spec"]["containers"][0])
+    assert set(env) >= {f"DATABASE_URL_{name.upper()}_FILE" for name in layout.DATABASES}
+
+
 def test_kubernetes_knows_every_field(tmp_path: Path) -> None:
     known: dict[str, object] = {}
-    for overlay in OVERLAYS:
+    for overlay in (*OVERLAYS, "tools"):
         for each in manifests(overlay):
             each["metadata"].pop("namespace", None)  # what both have alike is looked at once
             if each["kind"] not in CUSTOM:
@@ -59,7 +72,7 @@ def test_replicas_of_a_service_never_ask_for_more_connections_than_its_database_
     for process in layout.PROCESSES:
         most = of(found, "HorizontalPodAutoscaler")[process]["spec"]["maxReplicas"]
         surge = of(found, "Deployment")[process]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
-        pool = int(cluster.told(main(found, process))["TRADEWIND_POOL"])
+        pool = int(told(main(found, process))["TRADEWIND_POOL"])
         database = of(found, "Cluster")[f"postgres-{layout.database_of(process)}"]["spec"]
         there = int(database["postgresql"]["parameters"]["max_connections"])
         assert (most + surge) * pool + 20 <= there, process

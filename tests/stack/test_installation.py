@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
+import httpx
 import psycopg
 import pytest
 
@@ -18,6 +20,7 @@ from stack import files, layout, people
 from stack.api import Api
 from stack.postgres import Postgres
 from stack.running import runner
+from tests.deploy import promql
 from tests.installation import Installation, installed
 from tests.servers import Servers
 
@@ -69,6 +72,38 @@ async def test_it_runs_and_says_where_and_who(installation: Installation):
     assert (await api.get("/v1/me"))["user"]["email"] == person["email"]
     await api.post("/v1/teams", {"displayName": "Kept"})
     await api.close()
+
+
+@pytest.mark.req("OPS-13")
+async def test_rules_and_dashboards_speak_of_what_the_processes_export(installation: Installation):
+    """Once something was asked at both doors and facts have gone round, every metric and label is there."""
+    api = await installation.api()
+    with grpc.insecure_channel(installation.grpc) as door, pytest.raises(grpc.RpcError):
+        door.unary_unary("/tradewind.customer.v1.LeadService/ListLeads")(b"", timeout=10)
+    await api.close()
+
+    def pages() -> dict[str, promql.Exported]:
+        found = {}
+        for process in layout.PROCESSES:
+            at = f"{files.HERE}:{files.held(installation.home, f'{process}/metrics')}"
+            found[process] = promql.exported(httpx.get(f"http://{at}/metrics").text)
+        return found
+
+    applied, laws = "tradewind_event_delay_seconds_bucket", "tradewind_law_broken"
+    until(lambda: applied in pages()["analytics"] and all(laws in page for page in pages().values()))
+    known = promql.recorded() | {"up": set()}
+    for page in pages().values():
+        for name, labels in page.items():
+            known[name] = known.get(name, set()) | labels
+    assert [
+        (where, said) for where, asked in promql.expressions() for said in promql.wrong(asked, known)
+    ] == []
+    everywhere = set.intersection(*(set(page) for page in pages().values()))
+    assert {
+        "process_cpu_seconds_total",
+        "tradewind_outbox_position",
+        "tradewind_pool_connections",
+    } <= everywhere
 
 
 @pytest.mark.parametrize("name", ["customer", "gateway", "nats", "postgres"])
