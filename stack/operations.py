@@ -7,12 +7,15 @@ import importlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import psycopg
+
 from chassis import laws, migrate
 from chassis.database import Database
 from chassis.events import Consumer
 from chassis.parked import Parked, parked, retry
 from chassis.service import Runtime, Service
 from stack import layout
+from stack.running import NotPossible
 
 
 def migrate_all(servers: layout.Servers) -> str:
@@ -59,7 +62,17 @@ async def _consumer(servers: layout.Servers, process: str) -> AsyncIterator[Cons
 
 
 def rebuild(servers: layout.Servers, process: str) -> None:
-    """Empty a service's read models and send it back to the first fact; where it runs, it goes at once."""
+    """Empty a service's read models and send it back to the first fact; where it runs, it goes at once.
+
+    Refused, before anything is emptied, where a source keeps its facts no longer from the first.
+    """
+    for source in layout.PROCESSES:
+        with psycopg.connect(servers.urls(source)[0]) as db:
+            row = db.execute("SELECT max(purged) FROM outbox_head").fetchone()
+        if source != process and row and row[0]:
+            raise NotPossible(
+                f"{source} has let go of its first facts (TRADEWIND_OUTBOX_DAYS); {process} stays as it is."
+            )
 
     async def empty() -> None:
         async with _consumer(servers, process) as consumer:
