@@ -48,7 +48,7 @@ DO $$ DECLARE each record; BEGIN
 END $$"""
 
 # In the transaction that loads: a restored database is never met under its former epoch.
-_ANOTHER_EPOCH = "UPDATE outbox_head SET epoch = gen_random_uuid(), owner = NULL, lease_until = NULL"
+_ANOTHER_EPOCH = "UPDATE public.outbox_head SET epoch = gen_random_uuid(), owner = NULL, lease_until = NULL"
 
 
 @dataclass
