@@ -201,11 +201,11 @@ def rehearse(installation: Installation, seed: int, orders: int, say: Callable[[
     """Both ways on an installation that runs; what went wrong."""
     with beside(installation) as (both, ways):
         say(f"release {previous()} runs beside this one")
+        findings, done = asyncio.run(work(installation, ways, seed, orders))
+        say(done)
         for way, transport in zip(ways, ("http", "grpc"), strict=True):
             story(installation, way, transport)
             say(f"from lead to cash over {transport} through {way.title}")
-        findings, done = asyncio.run(work(installation, ways, seed, orders))
-        say(done)
         if findings:
             say(both.said())
     return findings
