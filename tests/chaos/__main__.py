@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.chaos import controls
 from tests.chaos.faults import KINDS, SCENARIOS
 from tests.chaos.long import Long
 from tests.chaos.rig import SHORT, run
@@ -25,12 +26,16 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--clients", type=int, default=24, help="how many tell stories at once")
     top.add_argument("--long", action="store_true", help="seed after seed, until enough has happened")
     top.add_argument("--state", type=Path, default=Path(".chaos.json"), help="where --long remembers")
+    top.add_argument("--planted", nargs="?", const="", metavar="NAME",
+                     help="instead: plant bugs whose name has this, and let the rigs find them")  # fmt: skip
     return top
 
 
 def main() -> int:
     """Run; 0 when everything holds."""
     asked = parser().parse_args()
+    if asked.planted is not None:
+        return controls.main(["--seed", str(asked.seed), "--planted", asked.planted])
     wanted = {
         "seconds": asked.seconds or (300.0 if asked.long else 90.0),
         "orders": asked.orders,

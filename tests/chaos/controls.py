@@ -69,9 +69,9 @@ async def _run(asked: argparse.Namespace, found_servers: servers.Servers) -> int
             return len(missed)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run; 0 when everything holds, or when every planted bug is found."""
-    asked = parser().parse_args()
+    asked = parser().parse_args(arguments)
     logging.getLogger().addHandler(logging.NullHandler())  # what is cut off complains, as it should
     with servers.running() as found:
         return 1 if asyncio.run(_run(asked, found)) else 0

@@ -63,5 +63,5 @@ BUGS = (
     Bug("publish before commit", _in_code(code.publish_before_commit), "kills", {"kills": 40}, quick=True),
     Bug("policy without a check", _in_tables(tables.policy_without_check), "tenants",
         {"organizations": 3, "calls": 20}),
-    Bug("xmin and id cursor", _in_tables(tables.xmin_and_id_cursor), "facts", {"writes": 500, "kills": 0}),
+    Bug("xmin and id cursor", _in_tables(tables.xmin_and_id_cursor), "facts", {"writes": 200, "kills": 0}),
 )  # fmt: skip

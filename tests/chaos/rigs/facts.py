@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -13,11 +15,13 @@ from psycopg import sql
 from tradewind.inventory.v1 import events_pb2, product_pb2
 
 from chassis import migrate
-from chassis.call import new_id
+from chassis.call import Call, new_id
 from chassis.database import Database
 from chassis.events import Consumer, on
 from chassis.outbox import part_of
 from chassis.store import Tx
+from services.inventory.domain.product import Product
+from services.inventory.jobs import show_product
 from tests.chaos.rigs.kills import Killer
 from tests.chaos.rigs.twins import Shop, Twins, receipt, together
 from tests.chaos.rigs.verdict import Verdict
@@ -120,8 +124,11 @@ async def facts(
 
 
 async def _write(shop: Shop, products: list[str]) -> None:
-    product = shop.rng.choice(products)
-    if shop.rng.random() < 0.5:
+    product, chance = shop.rng.choice(products), shop.rng.random()
+    if chance < 0.2:
+        await _unhurried(shop, product)
+        return
+    if chance < 0.6:
         answer = await shop.ask("ReceiveStock", receipt(product, 1, "fact"))
     else:
         # Without an etag the last word counts; a race is lost all the same, and the update asked for anew.
@@ -130,6 +137,21 @@ async def _write(shop: Shop, products: list[str]) -> None:
         request.update_mask.paths.append("description")
         answer = await shop.ask("UpdateProduct", request)
     shop.verdict.count("writes" if not isinstance(answer, str) else "lost races")
+
+
+async def _unhurried(shop: Shop, product: str) -> None:
+    """A transaction that has sent its fact and takes its time until the COMMIT, as a long job does."""
+    call = Call(shop.tenant, "services/inventory", deadline=time.monotonic() + 30)
+    try:
+        async with shop.rng.choice(shop.twins.instances).store.begin(call) as tx:
+            found = await tx.get(Product, product, lock=True)
+            made = tx.save(replace(found, description=new_id()))
+            tx.emit(events_pb2.ProductUpdated(product=show_product(made)))
+            tx.flush()
+            await tx.rows("SELECT pg_sleep(%s)", [shop.rng.uniform(0, 0.05)])
+        shop.verdict.count("unhurried writes")
+    except psycopg.errors.LockNotAvailable:
+        shop.verdict.count("lost races")
 
 
 async def _relay(relay: Any, over: asyncio.Event) -> None:
