@@ -13,6 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from tradewind.type.v1 import errors_pb2, options_pb2
 
 from chassis.kernel.refusals import Refused
+from chassis.sentences import in_chinese
 
 # Refusals that asking again would not change: kept like an answer.
 FINAL = frozenset({
@@ -46,6 +47,11 @@ class _Facts(dict[str, str]):
         return "?"
 
 
+def _in_chinese(facts: _Facts) -> _Facts:
+    """The facts for a Chinese sentence: what is wrong with a value is a sentence itself."""
+    return _Facts(facts | {"problem": in_chinese(facts["problem"])}) if "problem" in facts else facts
+
+
 def _read(enum: Any, domain: str) -> Iterator[tuple[str, Meaning]]:
     for value in enum.values:
         said = value.GetOptions().Extensions[options_pb2.refusal]
@@ -74,8 +80,8 @@ class Reasons:
         if meaning is None:
             raise LookupError(f"no errors.proto knows the reason {refused.reason}")
         facts = _Facts({name: short(said) for name, said in refused.facts.items()})
-        sentence = {"en": meaning.en.format_map(facts), "zh": meaning.zh.format_map(facts)}
         language = "zh" if locale.startswith("zh") else "en"
+        sentence = {"en": meaning.en.format_map(facts), "zh": meaning.zh.format_map(_in_chinese(facts))}
         status = status_pb2.Status(code=meaning.code, message=sentence["en"])
         details: list[Any] = [
             error_details_pb2.ErrorInfo(reason=refused.reason, domain=meaning.domain, metadata=facts),
@@ -83,12 +89,14 @@ class Reasons:
         ]
         fields = dict(violations or {})
         if "field" in facts:
-            fields.setdefault(facts["field"], sentence["en"])
+            fields.setdefault(facts["field"], sentence[language])
         if fields:
             bad = error_details_pb2.BadRequest()
             for field, description in list(fields.items())[:MOST_VIOLATIONS]:
                 bad.field_violations.add(
-                    field=short(field), description=short(description), reason=refused.reason
+                    field=short(field),
+                    reason=refused.reason,
+                    description=short(in_chinese(description) if language == "zh" else description),
                 )
             details.append(bad)
         if meaning.code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE):

@@ -98,6 +98,19 @@ def violations(message: Message) -> dict[str, str]:
     return found
 
 
+# What stands in a pattern of the contract → what would be right, for who cannot read patterns.
+_PATTERNS = (
+    ("https?://", "must be a web address such as www.example.com"),
+    ("0-9+()", "must be a phone number such as +86 21 5555 0100"),
+    ("{2,3}(-", "must be a language such as zh-CN"),
+    ("[A-Z]{3}", "must be three capital letters such as CNY"),
+    ("[A-Z]{2}", "must be two capital letters such as CN"),
+    ("\\*\\.", "must be a permission such as customers.read"),
+    ("[0-9a-f]{64}", "must be the SHA-256 of the file, 64 hexadecimal digits"),
+    ("^[a-z][a-z0-9_]*$", "must be small letters, digits and _, such as first_call"),
+)
+
+
 def _sentence(violation: Any) -> str:
     """What would be right; a bare pattern says that to nobody."""
     text = str(violation.message or "is not valid")
@@ -106,11 +119,7 @@ def _sentence(violation: Any) -> str:
     pattern = text.partition("`")[2].rpartition("`")[0]
     if named := re.search(r"([a-z][A-Za-z]+)/\[", pattern):
         return f"must be a name such as {named[1]}/…"
-    if "[A-Z]{3}" in pattern:
-        return "must be three capital letters such as CNY"
-    if "[A-Z]{2}" in pattern:
-        return "must be two capital letters such as CN"
-    return text
+    return next((said for part, said in _PATTERNS if part in pattern), text)
 
 
 def _with_nul(message: Message, path: str) -> Iterable[str]:

@@ -57,7 +57,7 @@ class App:
         self.closing = asyncio.Event()
         self.routes = Routes(contract)
         self._identify = identify
-        self._problems = Problems(contract)
+        self.problems = Problems(contract)
         transcoder = Transcoder(contract.pool)
         self._endpoints = {id(rule): Endpoint(rule, transcoder, upstream) for rule in self.routes.rules}
         ours = pages.pages(contract, self.routes, upstream, self.leaving)
@@ -136,7 +136,8 @@ class App:
             identity = await self._caller(rule, request, seen)
             seen.held.enter_context(self.limits.one_of(_key(identity, request), streams=True))
             call, _ = await endpoint.open(request, segments, identity)
-            explain = lambda error: self._problems.of_call(error, _locale(request), seen.home, request.trace)  # noqa: E731
+            locale = _locale(request)
+            explain = lambda no: self.problems.of_call(no, locale, seen.home, request.trace).in_json()  # noqa: E731
             return await streams.stream(endpoint, call, request, explain, self.closing)
         with self.limits.flight():
             identity = await self._caller(rule, request, seen)
@@ -168,6 +169,8 @@ class App:
 
     def _refusal(self, error: Exception, request: Request, seen: _Seen) -> Answer:
         problem = self._explain(error, request, seen)
+        if not isinstance(error, Wrong):  # which knows what the client called it
+            problem = problem.in_json()
         seen.status, seen.reason = problem.status, problem.reason
         headers: Headers = (*problem.headers, *seen.headers)
         if problem.retry_after is not None:
@@ -178,7 +181,7 @@ class App:
 
     def _explain(self, error: Exception, request: Request, seen: _Seen) -> Problem:
         """What went wrong, as a problem; a defect is logged and told by its trace alone."""
-        locale, say = _locale(request), self._problems.refused
+        locale, say = _locale(request), self.problems.refused
         if isinstance(error, Exceeded):
             seen.headers = ()
             return replace(say(error, locale, retry_after=error.retry_after), headers=error.headers)
@@ -187,9 +190,9 @@ class App:
         if isinstance(error, Refused):
             return say(error, locale)
         if isinstance(error, Wrong):
-            return self._problems.wrong(error, locale)
+            return self.problems.wrong(error, locale)
         if isinstance(error, grpc.aio.AioRpcError):
-            problem = self._problems.of_call(error, locale, f"the {seen.home} service", request.trace)
+            problem = self.problems.of_call(error, locale, f"the {seen.home} service", request.trace)
             if problem.reason == "INTERNAL":
                 log.error("%s failed: %s %s", seen.method, error.code().name, error.details())
             return problem
@@ -232,7 +235,8 @@ class HttpServer:
 
     def __init__(self, app: App, listener: socket.socket) -> None:
         config = uvicorn.Config(
-            app, http=bounded(app.limits.settings), loop="none", ws="none", lifespan="off", log_config=None,
+            app, http=bounded(app.limits.settings, app.problems), loop="none", ws="none", lifespan="off",
+            log_config=None,
             access_log=False, server_header=False, proxy_headers=False,
             timeout_keep_alive=math.ceil(app.limits.settings.idle_seconds),
             timeout_graceful_shutdown=GRACE_SECONDS,

@@ -12,9 +12,12 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from chassis.kernel.refusals import Refused
 from chassis.reasons import short
+from chassis.sentences import in_chinese
 from gateway.contract import Contract
-from gateway.scalars import Wrong
+from gateway.scalars import Wrong, camel
 
+# A path of fields as the contract spells them, also behind `update_mask: `.
+PATH = re.compile(r"(update_mask: )?[a-z][a-z0-9_]*(\[[^\]]*\]|\.[a-z][a-z0-9_]*)*", re.ASCII)
 DETAILS = "grpc-status-details-bin"
 STATUS = {
     "OK": 200,
@@ -93,6 +96,16 @@ class Problem:
             said["violations"] = [{"field": v.field, "description": v.description} for v in self.violations]
         return said
 
+    def in_json(self) -> Problem:
+        """The same with its fields spelled as JSON spells them: `lines[2].unitPrice`."""
+        facts, detail = self.facts, self.detail
+        if "_" in (path := facts.get("field", "")) and PATH.fullmatch(path):
+            facts = facts | {"field": camel(path)}
+            detail = detail.replace(path, camel(path))
+        found = [Violation(camel(v.field), v.description.replace(v.field, camel(v.field)))
+                 if "_" in v.field and PATH.fullmatch(v.field) else v for v in self.violations]  # fmt: skip
+        return replace(self, facts=facts, detail=detail, violations=tuple(found))
+
     def grpc_status(self) -> status_pb2.Status:
         """The same as google.rpc.Status."""
         status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.detail)
@@ -128,8 +141,11 @@ class Problems:
         """What a refusal says in *locale*, by its own errors.proto."""
         reason = self._reasons.get(refused.reason) or self._reasons["INTERNAL"]
         facts = {name: short(said) for name, said in refused.facts.items()}
+        told = facts
+        if locale == "zh" and "problem" in facts:
+            told = facts | {"problem": in_chinese(facts["problem"])}
         violations = (
-            (Violation(facts["field"], facts["problem"]),) if facts.keys() >= {"field", "problem"} else ()
+            (Violation(told["field"], told["problem"]),) if told.keys() >= {"field", "problem"} else ()
         )
         if retry_after is None and reason.code in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
             retry_after = 1.0
@@ -137,7 +153,7 @@ class Problems:
             code=reason.code,
             reason=reason.name,
             domain=reason.domain,
-            detail=_filled(reason.sentences[locale], facts),
+            detail=_filled(reason.sentences[locale], told),
             facts=facts,
             violations=violations,
             exactly=exactly,
@@ -148,7 +164,8 @@ class Problems:
         """What a value that cannot be taken says."""
         if wrong.reason == "FIELD_UNKNOWN":
             problem = self.refused(Refused("FIELD_UNKNOWN", field=wrong.path), locale)
-            return replace(problem, violations=(Violation(wrong.path, wrong.problem),))
+            said = in_chinese(wrong.problem) if locale == "zh" else wrong.problem
+            return replace(problem, violations=(Violation(wrong.path, said),))
         return self.refused(
             Refused("FIELD_INVALID", field=wrong.path or "body", problem=wrong.problem), locale
         )

@@ -75,6 +75,8 @@ class Routes:
 
     def find(self, path: str) -> tuple[dict[str, Rule], list[str]]:
         """The rules of *path* by verb, and its segments, still percent-encoded; none when there are none."""
+        if not path.startswith("/"):
+            return {}, []  # OPTIONS *, CONNECT host:port
         segments = path.split("/")[1:]
         segments[-1], colon, action = segments[-1].rpartition(":")
         if not colon:

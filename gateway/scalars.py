@@ -19,6 +19,11 @@ NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.AS
 FLOAT_MAX = float.fromhex("0x1.fffffep+127")
 
 
+def camel(path: str) -> str:
+    """unit_price → unitPrice."""
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), path)
+
+
 class Wrong(Exception):
     """A value that cannot be taken; the parts of its path are put in front while the walk unwinds."""
 
@@ -34,8 +39,10 @@ class Wrong(Exception):
 
     @property
     def path(self) -> str:
-        """Where it stands, as the contract names it: `lines[2].unit_price`."""
-        return "".join(p if p.startswith("[") else f".{p}" for p in reversed(self.parts)).lstrip(".")
+        """Where it stands, as JSON names it: `lines[2].unitPrice`; a name nobody knows stands as it came."""
+        known = self.parts[1:] if self.reason == "FIELD_UNKNOWN" else self.parts
+        named = self.parts[: len(self.parts) - len(known)] + [p if p[:1] == "[" else camel(p) for p in known]
+        return "".join(p if p.startswith("[") else f".{p}" for p in reversed(named)).lstrip(".")
 
 
 def text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from gateway.scalars import Wrong, decimal, real, text
+from gateway.scalars import Wrong, camel, decimal, real, text
 
 Show = Callable[[Any], Any]
 Fill = Callable[[Any, Any], None]
@@ -71,11 +71,6 @@ def fill_duration(message: Any, value: Any) -> None:
         raise Wrong("must be a number of seconds like 3.5s")
     sign = -1 if found[1] else 1
     message.seconds, message.nanos = sign * int(found[2]), sign * int((found[3] or "0").ljust(9, "0"))
-
-
-def camel(path: str) -> str:
-    """unit_price → unitPrice."""
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), path)
 
 
 def snake(path: str) -> str:

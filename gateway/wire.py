@@ -5,24 +5,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chassis import telemetry
+from chassis.kernel.refusals import Refused
+from gateway import jsontext
 from gateway.bounds import LimitSettings
+from gateway.caller import trace_of
+from gateway.problem import Problems
 
-TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 22\r\nconnection: close\r\n\r\nThe head is too large."
-)
+# What is said before there is a request to answer.
+TOO_LARGE = Refused("TOO_LARGE", field="the head", limit="the bound of this server")
+NOT_HTTP = Refused("BODY_INVALID", problem="this is no HTTP/1.1 request")
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on the size and the time of a request's head, on how long an answer
     stays unread, and on connections."""
 
-    bounds = LimitSettings()
+    bounds: LimitSettings
+    problems: Problems
     open: Counter[str]
     _peer: str | None = None
     _waited: asyncio.TimerHandle | None = None
@@ -61,8 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         most = 2 * (self.bounds.head_bytes + self.bounds.url_bytes)
         if self._in_head and self._taken > most and not self.transport.is_closing():
-            self.transport.write(TOO_LARGE)
-            self.transport.close()
+            self._refuse(431, TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -76,6 +81,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._heard()
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP, as every refusal is said."""
+        self._refuse(400, NOT_HTTP)
+
+    def _refuse(self, status: int, refused: Refused) -> None:
+        problem = replace(self.problems.refused(refused, "en"), exactly=status)
+        body = jsontext.render(problem.body(trace_of("")[3:35]))
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write: it has a while to catch up."""
@@ -102,6 +121,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread = None
 
 
-def bounded(bounds: LimitSettings) -> type[BoundedProtocol]:
+def bounded(bounds: LimitSettings, problems: Problems) -> type[BoundedProtocol]:
     """The protocol of one server, which counts its own connections."""
-    return type("Bounded", (BoundedProtocol,), {"bounds": bounds, "open": Counter()})
+    return type("Bounded", (BoundedProtocol,), {"bounds": bounds, "problems": problems, "open": Counter()})

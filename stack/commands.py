@@ -146,8 +146,11 @@ def bring_in(
 def _mapping(path: Path) -> ImportMapping:
     """A file, or the name of a mapping that comes along: `crm_maven`."""
     beside = Path(__file__).parent / "mappings" / f"{path.name.removesuffix('.yaml')}.yaml"
+    if not path.is_file() and not beside.is_file():
+        known = ", ".join(sorted(found.stem for found in beside.parent.glob("*.yaml")))
+        raise NotPossible(f"There is no mapping {path}; give a YAML file, or one that comes along: {known}.")
     try:
-        return ImportMapping.load(path if path.exists() else beside if beside.exists() else path)
+        return ImportMapping.load(path if path.is_file() else beside)
     except MappingWrong as wrong:
         raise NotPossible(str(wrong)) from wrong
 

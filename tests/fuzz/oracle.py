@@ -106,7 +106,9 @@ class Oracle:
         return faults + [
             f"{name} is not spelled as JSON spells it"
             for name in fields
-            if re.fullmatch(r"[a-z]\w*(\.\w+|\[\d+\])*", name) and "_" in name and name not in asked
+            if "_" in name
+            and re.fullmatch(r"[a-z]\w*(\.\w+|\[\d+\])*", name)
+            and name.rpartition(".")[2] not in asked
         ]
 
     def _foreign(self, answer: Answer) -> list[str]:

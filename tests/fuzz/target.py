@@ -56,6 +56,7 @@ class Target:
     http: str
     email: str
     token: str = ""
+    other_token: str = ""
     before: dict[str, bytes] = field(default_factory=dict)
 
     def token_for(self, method: Method) -> str:
@@ -68,12 +69,14 @@ class Target:
 
     async def sign_in(self) -> str:
         """An access token of the fuzzed organization's administrator, for the doors."""
-        async with httpx.AsyncClient() as client:
-            said = await client.post(
-                f"{self.http}/v1/sessions", json={"email": self.email, "password": PASSWORD}
-            )
-        self.token = said.json()["accessToken"]
+        self.token = await self.token_of(self.email)
         return self.token
+
+    async def token_of(self, email: str) -> str:
+        """An access token of one of the two administrators."""
+        async with httpx.AsyncClient(timeout=60) as client:
+            said = await client.post(f"{self.http}/v1/sessions", json={"email": email, "password": PASSWORD})
+        return str(said.json()["accessToken"])
 
     async def ask(self, door: str, method: Method, request: bytes) -> Answer:
         """Send bytes to a method, by itself ("service") or through the gateway ("edge")."""
@@ -160,6 +163,7 @@ async def in_process(platform: Platform) -> AsyncIterator[Target]:
         f"http://127.0.0.1:{http.port}", names["email"],
     )  # fmt: skip
     await target.sign_in()
+    target.other_token = await target.token_of(other["email"])
     target.before = await target.snapshot()
     try:
         yield target

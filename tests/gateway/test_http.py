@@ -84,7 +84,7 @@ async def test_the_query_fills_what_path_and_body_leave(notes):
         ("pageSize=1&pageSize=2", "pageSize", "must be given once"),
         ("showDeleted=1", "showDeleted", "must be true or false"),
         ("states=NOPE", "states[0]", "must be one of STATE_UNSPECIFIED, OPEN, SIGNED"),
-        ("range.fromSize=99999999999999999999", "range.from_size", "must be from"),
+        ("range.fromSize=99999999999999999999", "range.fromSize", "must be from"),
         ("since=yesterday", "since", "must be a time like"),
         ("filter=%FF", "query", "must be percent-encoded UTF-8"),
     ],
@@ -716,3 +716,41 @@ async def test_whatever_is_sent_is_answered_or_refused_never_a_defect(notes):
 
     await asyncio.to_thread(anything)
     assert {200, 400, 404} <= seen
+
+
+async def test_fields_are_named_as_json_names_them_whoever_refuses(notes):
+    def no(_asked):
+        raise Refused("FIELD_INVALID", field="note.price_list[2].unit_price", problem="must be more")
+
+    notes.server.answers["GetNote"] = no
+    problem = (await notes.http.get("/v1/notes/42")).json()
+    assert problem["facts"]["field"] == "note.priceList[2].unitPrice"
+    assert problem["violations"][0]["field"] == "note.priceList[2].unitPrice"
+    assert problem["detail"] == "note.priceList[2].unitPrice: must be more."
+
+
+async def test_a_name_that_is_none_stands_as_it_was_sent(notes):
+    problem = (await notes.http.post("/v1/notes", json={"text_line": {"no_such": 1}})).json()
+    assert problem["facts"]["field"] == "textLine"
+    problem = (await notes.http.post("/v1/notes", json={"price": {"no_such": 1}})).json()
+    assert problem["facts"]["field"] == "note.price.no_such"
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\nhost: x\r\n\r\n"]
+)
+async def test_what_is_no_http_is_refused_as_everything_is(notes, said):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(notes.address.rpartition(":")[2]))
+    writer.write(said)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 400 Bad Request") and PROBLEM.encode() in head
+    assert (json.loads(body)["status"], json.loads(body)["reason"]) == (400, "BODY_INVALID")
+
+
+@pytest.mark.parametrize("target", [b"*", b"example.org:443", b"v1/notes"])
+async def test_a_target_that_is_no_path_is_no_route(notes, target):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(notes.address.rpartition(":")[2]))
+    writer.write(b"OPTIONS " + target + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert b" 40" in (await reader.read()).partition(b"\r\n")[0]
+    writer.close()
