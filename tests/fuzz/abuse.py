@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 import grpc
 import httpx
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from tradewind.customer.v1 import customer_pb2 as api
 
 from tests.fuzz.target import Target
 
@@ -86,20 +89,21 @@ async def idle(address: str, count: int) -> list[asyncio.StreamWriter]:
 
 async def greedy(target: Target) -> dict[str, str]:
     """The gRPC code of calls that ask for, or send, far too much; each by a name."""
-    path = "/tradewind.customer.v1.CustomerService/ListCustomers"
-    ask = target.edge.unary_unary(path)
+    path = "/tradewind.customer.v1.CustomerService/"
+    many = api.Customer(display_name="x", currency="CNY", emails=["x"] * 300_000)
     good = (("authorization", f"Bearer {target.token}"),)
-    tries = {
-        "a page of 2^31-1": (b"\x08\xff\xff\xff\xff\x07", good),
-        "a page of -1": (b"\x08" + b"\xff" * 9 + b"\x01", good),
-        "a million elements": (b"\x3a\x03\x0a\x01x" * 200_000, good),
-        "20 KiB of metadata": (b"", (*good, ("x-more", "y" * 20_000))),
-        "5 MiB": (b"\x1a" + b"\x80\x80\xc0\x02" + b"x" * 5 * 2**20, good),
+    tries: dict[str, tuple[str, Message, tuple[tuple[str, str], ...]]] = {
+        "a page of 2^31-1": ("ListCustomers", api.ListCustomersRequest(page_size=2**31 - 1), good),
+        "a page of -1": ("ListCustomers", api.ListCustomersRequest(page_size=-1), good),
+        "300,000 elements": ("CreateCustomer", api.CreateCustomerRequest(customer=many), good),
+        "20 KiB of metadata": ("ListCustomers", Empty(), (*good, ("x-more", "y" * 20_000))),
+        "5 MiB": ("ListCustomers", api.ListCustomersRequest(filter="x" * 5 * 2**20), good),
     }
     found = {}
-    for name, (request, metadata) in tries.items():
+    for name, (method, request, metadata) in tries.items():
+        ask = target.edge.unary_unary(path + method)
         try:
-            await ask(request, timeout=60, metadata=metadata)
+            await ask(request.SerializeToString(), timeout=60, metadata=metadata)
             found[name] = "OK"
         except grpc.aio.AioRpcError as no:
             found[name] = no.code().name
