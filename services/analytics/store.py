@@ -145,15 +145,6 @@ class AnalyticsStore(Store):
         },
         sums=("net", "gross", "quantity", "orders"),
     )  # fmt: skip
-
-    # Told again as a whole when the service that told it was restored.
-    sources: Mapping[str, Sequence[Rows]] = {
-        "access": (companies, people, teams),
-        "customer": (customers,),
-        "inventory": (products, balances, orders, sales_by_customer, sales_by_product),
-        "opportunity": (pipelines, deals, deals_by_month, deals_by_product, stage_passages),
-        "contract": (invoices,),
-    }
     # Rolled up from `orders` by triggers of that table, whoever writes it (see the migration), and small
     # enough for everybody: whose records a caller reaches can be told from a cell, as it can from an order.
     # They stand after `orders`, so that a rebuild empties them last.
@@ -173,6 +164,23 @@ class AnalyticsStore(Store):
         },
         sums=("net", "gross", "quantity", "orders"),
     )  # fmt: skip
+
+    # Told again as a whole when the service that told it was restored.
+    sources: Mapping[str, Sequence[Rows]] = {
+        "access": (companies, people, teams),
+        "customer": (customers,),
+        "inventory": (
+            products,
+            balances,
+            orders,
+            sales_by_customer,
+            sales_by_product,
+            sales_by_month,
+            product_sales_by_month,
+        ),
+        "opportunity": (pipelines, deals, deals_by_month, deals_by_product, stage_passages),
+        "contract": (invoices,),
+    }
 
 
 MODELS = {model.name: model for model in AnalyticsStore.rows}

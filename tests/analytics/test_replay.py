@@ -11,6 +11,7 @@ from tradewind.analytics.v1 import deals_pb2
 from chassis.call import Call
 from chassis.laws import verify
 from chassis.outbox import part_of
+from services.analytics.store import AnalyticsStore
 from tests.analytics import facts
 from tests.analytics.facts import deliver, shuffled
 from tests.platform import settle
@@ -195,3 +196,8 @@ async def test_a_rebuild_from_the_first_fact_gives_the_same_bytes(opportunity, a
     await settle(opportunity, analytics)
     after = await sums(analytics, boss.tenant)
     assert after.tables == before.tables and after.checksum == before.checksum
+
+
+def test_every_table_is_told_by_one_source() -> None:
+    told = [rows.name for tables in AnalyticsStore.sources.values() for rows in tables]
+    assert sorted(told) == sorted(rows.name for rows in AnalyticsStore.rows)
