@@ -152,6 +152,8 @@ def _settings() -> str:
         "Every variable a process reads from its environment. Where *own* is marked, the variable with the",
         "service's name behind it (`DATABASE_URL_CUSTOMER`) wins over the plain one. What is *secret* is",
         "never shown, and may stand in a file: `DATABASE_URL_FILE`, `DATABASE_URL_CUSTOMER_FILE` name it.",
+        "What `tradewind up` is to tell one process alone stands, as NAME=value lines, in the installation's",
+        "`environment/<process>.env`; it has the last word.",
         "",
         "| variable | default | own | secret | what it says |",
         "|---|---|---|---|---|",

@@ -68,10 +68,14 @@ class Audit:
         if rows:
             self.findings.append(Finding(name, promised, tuple(rows[:SHOWN]), len(rows)))
 
+    def url(self, database: str) -> str:
+        """The superuser's way into a database."""
+        self._cluster.port = files.held(self.installation.home, "postgres")
+        return self._cluster.url(database)
+
     def rows(self, database: str, sql: str, **params: Any) -> list[tuple[Any, ...]]:
         """Ask a database past all row-level security."""
-        self._cluster.port = files.held(self.installation.home, "postgres")
-        with psycopg.connect(self._cluster.url(database), autocommit=True) as db:
+        with psycopg.connect(self.url(database), autocommit=True) as db:
             return db.execute(sql, {"tenants": list(self.tenants.values()), **params}).fetchall()
 
     def all_of(self, database: str, table: str, columns: str) -> list[tuple[Any, ...]]:

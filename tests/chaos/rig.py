@@ -140,7 +140,7 @@ class Run:
         over = asyncio.Event()
         self.work = Workload(self.seed, companies, self.clients, self.orders, over.is_set)
         await self.work.furnish()
-        audit = Audit(installation, self.work, tenants)
+        audit = self.audit = Audit(installation, self.work, tenants)
         journal.began = time.monotonic()
         asyncio.get_running_loop().call_later(self.seconds, over.set)
         progress = asyncio.create_task(self._progress(self.work, hurt, journal))
