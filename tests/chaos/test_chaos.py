@@ -60,7 +60,7 @@ TAMPERED = (
     ("inventory", "UPDATE outbox SET record_version = 1000 - record_version", {"lost", "order"}),
     ("inventory", "UPDATE sagas SET state = 'STUCK'", {"sagas"}),
     ("contract", "UPDATE journal_entries SET amount = amount + 1 WHERE line_number = 1", {"journals"}),
-    ("contract", "UPDATE credit_holds SET held = 0", {"sagas", "balances"}),
+    ("contract", "UPDATE credit_holds SET held = amount", {"sagas", "balances"}),
     ("contract", "DELETE FROM invoices", {"lost", "read models"}),
     ("analytics", "UPDATE orders SET net = net + 1", {"read models"}),
 )
