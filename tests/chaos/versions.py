@@ -174,7 +174,7 @@ async def work(installation: Installation, ways: list[Way], seed: int, orders: i
     await load.furnish()
     audit = Audit(installation, load, tenants)
     await load.run()
-    audit.ended = await asyncio.to_thread(audit.now)
+    await asyncio.to_thread(audit.ends, time.monotonic())
     await asyncio.to_thread(audit.converge)
     await asyncio.to_thread(audit.ask_databases)
     audit.ask_clients()
