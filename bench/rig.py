@@ -79,8 +79,8 @@ class Rig:
 
     def cpu(self, *processes: str) -> dict[str, float]:
         """CPU seconds so far of these processes, and of PostgreSQL with all its children."""
-        found = {name: _spent(self.pid(name)) for name in processes}
-        return found | {"postgres": _spent(self.postgres) + sum(map(_spent, _children(self.postgres)))}
+        found = {name: spent(self.pid(name)) for name in processes}
+        return found | {"postgres": spent(self.postgres) + sum(map(spent, _children(self.postgres)))}
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
     return {name: after[name] - before[name] for name in before}
 
 
-def _spent(pid: int) -> float:
+def spent(pid: int) -> float:
     """CPU seconds of a process and of those of its children that have ended."""
     try:
         cells = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -103,6 +103,7 @@ class Field:
     columns: tuple[sa.Column[Any], ...]
     to_row: Callable[[Any], tuple[Any, ...]]
     from_row: Callable[[tuple[Any, ...]], Any]
+    as_it_is: bool = False  # the cell is the value
 
 
 def _scalar(name: str, kind: Any, optional: bool) -> tuple[Any, Getter, Getter] | None:
@@ -142,8 +143,8 @@ def field_of(name: str, hint: Any) -> Field:
         return Field(
             name, kind, optional, (column,),
             lambda v: (None if v is None else to(v),),
-            (lambda cells: cells[0]) if back is _same
-            else (lambda cells: None if cells[0] is None else back(cells[0])),
+            lambda cells: None if cells[0] is None else back(cells[0]),
+            back is _same,
         )  # fmt: skip
     dump, load = json_codec(kind)
     return Field(

@@ -7,6 +7,7 @@ then, or whose task was cancelled, is closed, and the next one who takes the slo
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
+from psycopg.adapt import Loader
 from psycopg.types.numeric import Int8Dumper
 
 from chassis.kernel.refusals import Refused
@@ -38,6 +40,14 @@ def _driver_url(url: str) -> str:
     return f"postgresql://{rest}"
 
 
+class _Json(Loader):
+    """JSON as PostgreSQL writes it: UTF-8, and mostly an empty list."""
+
+    def load(self, data: Any) -> Any:
+        raw = bytes(data)
+        return [] if raw == b"[]" else json.loads(raw.decode())
+
+
 class _Slot:
     """A place in the pool, with a connection once somebody has needed it."""
 
@@ -53,6 +63,7 @@ class _Slot:
             )
             # One integer width for every parameter: otherwise each size of number prepares a statement anew.
             driver.adapters.register_dumper(int, Int8Dumper)
+            driver.adapters.register_loader("jsonb", _Json)
             driver.prepared_max = MOST_PREPARED
             self.pipe, self.born = Pipe(driver), time.monotonic()
         return self.pipe

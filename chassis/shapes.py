@@ -139,12 +139,16 @@ def _part(kind: Any, field: Any) -> tuple[To, Read]:
         return _enum(kind, field)
     if is_dataclass(kind):
         nested: Shape[Any, Any] = Shape(_class(kind), GetMessageClass(field.message_type))
-        return nested, nested.read
+        return nested.shown, nested.read
     if kind is str and field.enum_type is not None:
         numbers = {value.name: value.number for value in field.enum_type.values}
         names = {number: name for name, number in numbers.items()}
         return (lambda v: numbers.get(v, 0)), (lambda n, _: names.get(n, "") if n else "")
-    return (lambda v: v), (lambda v, _: v)
+    return _same, (lambda v, _: v)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class _Member:
@@ -160,18 +164,10 @@ class _Member:
         self.is_message = field.message_type is not None
         self.to: Any
         self.read_one: Any
-        self.to, self.read_one = ((lambda v: v), (lambda v, _: v)) if self.map else _part(kind, field)
-
-    def put(self, value: Any, out: dict[str, Any]) -> None:
-        if value is None:
-            return
-        if self.map:
-            out[self.field.name] = dict(value)
-        elif self.repeated:
-            if value:
-                out[self.field.name] = [self.to(item) for item in value]
-        else:
-            out[self.field.name] = self.to(value)
+        one, self.read_one = (_same, (lambda v, _: v)) if self.map else _part(kind, field)
+        self.to = dict if self.map else (lambda values: [one(v) for v in values]) if self.repeated else one
+        # Left out where it says nothing, as on the wire.
+        self.plain = self.to is _same and not field.has_presence
 
     def read(self, message: Message, path: str) -> Any:
         at = f"{path}{self.field.name}"
@@ -208,6 +204,10 @@ class Shape(Generic[R, M]):
                 self.computed.append(_Member(field.name, hint, field))
             else:
                 raise TypeError(f"{field.full_name} has no field or property on {record.__qualname__}")
+        members = [*self.members.values(), *self.computed]
+        self._plain = [member.name for member in members if member.plain]
+        self._made = [(member.name, member.to, member.repeated) for member in members if not member.plain]
+        self._last: tuple[Any, Any] = (None, None)
         self._required = {
             f.name for f in fields(_class(record))
             if f.default is MISSING and f.default_factory is MISSING
@@ -225,12 +225,25 @@ class Shape(Generic[R, M]):
         return self.prefix + record.id
 
     def __call__(self, record: R) -> M:
-        """The record as its message."""
+        """The record as its message. The last one is remembered: a fact and an answer show the same."""
+        last, shown = self._last
+        if last is not record:
+            shown = self.shown(record)
+            self._last = (record, shown)
+        message = self.message()
+        message.CopyFrom(shown)
+        return message
+
+    def shown(self, record: R) -> M:
+        """The record as its message, made anew."""
         out: dict[str, Any] = {}
-        for name, member in self.members.items():
-            member.put(getattr(record, name), out)
-        for member in self.computed:
-            member.put(getattr(record, member.name), out)
+        for name in self._plain:
+            if value := getattr(record, name):
+                out[name] = value
+        for name, to, repeated in self._made:
+            value = getattr(record, name)
+            if value is not None and (value or not repeated):
+                out[name] = to(value)
         if self.prefix:
             out["name"] = self.prefix + record.id  # type: ignore[attr-defined]
             out["etag"] = str(record.version)  # type: ignore[attr-defined]

@@ -73,7 +73,7 @@ def _list(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler
     async def list_page(request: Any, call: Call) -> Any:
         async with rpc.store.begin(call) as tx:
             records, token = await listing.page(tx, collection, request, rpc.runtime.tokens)
-        shown = [listing.trim(show(record), request.read_mask) for record in records]
+        shown = [listing.trim(show.shown(record), request.read_mask) for record in records]
         return answer(**{field: shown, "next_page_token": token})
 
     return list_page

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -72,6 +73,7 @@ class Collection(Generic[R]):
         self.columns = [column.name for column in columns[1:]]
         self._indexes()
         self._statements()
+        self._ways_back()
 
     def _indexes(self) -> None:
         for group in self.index:
@@ -116,16 +118,32 @@ class Collection(Generic[R]):
 
     def load(self, row: Sequence[Any]) -> R:
         """A record from cells in the order of `columns`."""
-        values: dict[str, Any] = {}
-        at = 0
+        values = dict(zip(self._plain, self._cells(row), strict=True))
+        for name, at, back in self._made:
+            values[name] = back(row[at : at + 2])
+        for name, missing in self._missing:
+            if values[name] is None:
+                values[name] = missing
+        made = object.__new__(self.record)  # its __init__ would only set the same, one by one
+        made.__dict__.update(values)
+        return made
+
+    def _ways_back(self) -> None:
+        """How `load` finds each field: as its cell is, or made of its cells; NULL may mean a default."""
+        at, plain, cells = 0, list[str](), list[int]()
+        self._made: list[tuple[str, int, Any]] = []
         for field in self.fields:
-            width = len(field.columns)
-            value = field.from_row(tuple(row[at : at + width]))
-            at += width
-            if value is None and not field.optional:
-                value = self.defaults.get(field.name)
-            values[field.name] = value
-        return self.record(**values)
+            if field.as_it_is:
+                plain.append(field.name)
+                cells.append(at)
+            else:
+                self._made.append((field.name, at, field.from_row))
+            at += len(field.columns)
+        self._plain, self._cells = plain, itemgetter(*cells)
+        self._missing = [
+            (field.name, self.defaults[field.name]) for field in self.fields
+            if not field.optional and field.name in self.defaults
+        ]  # fmt: skip
 
     def field(self, name: str) -> Field | None:
         """A field of the record by its name."""

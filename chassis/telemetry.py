@@ -71,9 +71,25 @@ def entry(name: str, traceparent: str, **attributes: str | int) -> Iterator[None
     if _tracer is None:
         yield
         return
+    if len(traceparent) == 55 and traceparent.endswith("-00"):
+        # Not sampled, so nothing is recorded: only the trace's name goes along, for logs and refusals.
+        token = context.attach(trace.set_span_in_context(_unsampled(traceparent), context.Context()))
+        try:
+            yield
+        finally:
+            context.detach(token)
+        return
     parent = propagate.extract({"traceparent": traceparent}) if traceparent else context.Context()
     with _tracer.start_as_current_span(name, context=parent, attributes=dict(attributes)):
         yield
+
+
+def _unsampled(traceparent: str) -> trace.Span:
+    try:
+        found = int(traceparent[3:35], 16), int(traceparent[36:52], 16)
+    except ValueError:
+        return trace.INVALID_SPAN
+    return trace.NonRecordingSpan(trace.SpanContext(*found, is_remote=True))
 
 
 def traceparent() -> str:

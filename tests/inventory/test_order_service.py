@@ -11,6 +11,8 @@ from tradewind.contract.v1 import contract_pb2
 from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.type.v1 import types_pb2
 
+from chassis.call import new_id
+from tests.chassis.test_answers import Counted
 from tests.inventory.conftest import Order, Shop, day, know
 from tests.inventory.test_stock import laws_hold
 from tests.messages import decimal, money
@@ -25,6 +27,22 @@ async def test_an_order_needs_only_products_and_quantities(shop: Shop) -> None:
     assert (line.net, line.tax, order.totals.total) == (money("299.85"), money("38.98"), money("338.83"))
     assert order.number.startswith(f"SO-{datetime.now(UTC).year}-") and order.warehouse
     assert order.owner == shop.caller.user
+
+
+async def test_an_order_is_read_for_in_one_round_trip_and_kept_in_another(
+    shop: Shop, inventory: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = await shop.product()
+    order = Order(customer=shop.customer, currency="CNY")
+    order.lines.add(product=pump.name, quantity=decimal(1))
+    call = inventory.method("CreateOrder", shop.caller.token)
+    await call(order=order)  # the organization is known
+    counted = Counted(inventory.store, monkeypatch)
+    await call(order=order, request_id=new_id())
+    # the frame, the answer given before, the number; products, prices, warehouse; all that is written
+    assert counted.take() == (
+        ["BEGIN", "SELECT", "SELECT", "INSERT", "SELECT", "SELECT", "SELECT", "WITH", "COMMIT"], 2
+    )  # fmt: skip
 
 
 async def test_a_line_may_say_its_own_price_discount_and_text(shop: Shop) -> None:
