@@ -23,7 +23,7 @@ async def run(
     rig: Rig, url: str, scripts: Sequence[str], *, seconds: float, clients: int = CLIENTS, threads: int = 2
 ) -> Sample:
     """Transactions of these scripts, chosen at random, on prepared statements."""
-    return await asyncio.to_thread(_run, rig, url, scripts, max(1, round(seconds)), clients, threads)
+    return await asyncio.to_thread(_run, rig, url, scripts, max(2, round(seconds)), clients, threads)
 
 
 def _run(rig: Rig, url: str, scripts: Sequence[str], seconds: int, clients: int, threads: int) -> Sample:
