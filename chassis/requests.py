@@ -14,11 +14,12 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from chassis.kernel.refusals import Refused
+from chassis.kernel.refusals import Refused, invalid
 
 REQUIRED = field_behavior_pb2.REQUIRED
 OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
 IMMUTABLE = field_behavior_pb2.IMMUTABLE
+MOST_ELEMENTS = 5000  # of any list of a request
 _SERVER = ("name", "etag")  # told by the path and the version, never by a body's wish
 
 
@@ -133,8 +134,19 @@ def _with_nul(message: Message, path: str) -> Iterable[str]:
                 yield from _with_nul(item, f"{path}{field.name}.")
 
 
+def _endless(message: Message, path: str = "") -> Iterable[str]:
+    """The lists so long that looking at each element would hold up everybody else."""
+    for field, value in message.ListFields():
+        if field.is_repeated and len(value) > MOST_ELEMENTS:
+            yield path + field.name
+    for inner, at in _nested(message, path):
+        yield from _endless(inner, at)
+
+
 def check(request: Message) -> None:
     """Refuse a request that breaks the contract; the refusal lists every field that does."""
+    for path in _endless(request):
+        raise invalid(path, f"must contain no more than {MOST_ELEMENTS} items")
     lacking = missing(request)
     problems = dict.fromkeys(lacking, "is required") | {
         path: text for path, text in violations(request).items() if path not in lacking

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
+from tradewind.customer.v1 import customer_pb2 as api
 
 from chassis.kernel.refusals import Refused
 from chassis.reasons import LONGEST_FACT, MOST_VIOLATIONS, Reasons
+from chassis.requests import check
 from chassis.shapes import read_date, read_time
 from tests.platform import Running, refused
 
@@ -43,3 +45,10 @@ def test_a_refusal_fits_into_the_head_of_an_answer() -> None:
     wordy = Refused("FIELD_INVALID", field="x" * 50_000, problem="y" * 50_000)
     status = Reasons("customer").status(wordy, "en", {f"field_{i}": "z" * 9000 for i in range(5000)})
     assert status.ByteSize() < MOST_VIOLATIONS * 3 * LONGEST_FACT < 16_384
+
+
+def test_a_list_without_end_is_refused_before_its_elements_are_looked_at() -> None:
+    request = api.CreateCustomerRequest(customer=api.Customer(emails=["x"] * 300_000))
+    with pytest.raises(Refused, match="no more than 5000 items") as no:
+        check(request)
+    assert no.value.facts["field"] == "customer.emails"
