@@ -55,6 +55,12 @@ class Method:
     streams: bool
     comment: str
 
+    @cached_property
+    def request_id(self) -> int:
+        """The number of the field that makes a change happen once; 0 for none."""
+        field = self.input.fields_by_name.get("request_id") if self.effects else None
+        return int(field.number) if field else 0
+
     @property
     def full_name(self) -> str:
         """tradewind.opportunity.v1.OpportunityService.WinOpportunity."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Any
@@ -147,6 +148,8 @@ class Edge(grpc.GenericRpcHandler):
             through = self._upstream.call(method)
         except KeyError:
             raise Refused("UNAVAILABLE", what=f"the {method.home} service") from None
+        if identity and method.request_id:
+            request = with_request_id(request, method.request_id)
         return through(request, timeout=timeout, metadata=metadata)
 
     async def _caller(self, method: Method, told: dict[str, str], peer: str) -> Identity | None:
@@ -198,6 +201,16 @@ def _reason(status: status_pb2.Status) -> str:
 
 def _told(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def with_request_id(request: bytes, number: int) -> bytes:
+    """The request under a fresh request_id (field *number*), unless it has one: of two, the last counts.
+
+    A service that dies before it has answered is asked again; without an id that might do it twice.
+    """
+    tag = (number << 3) | 2
+    head = bytes([tag]) if tag < 0x80 else bytes([tag & 0x7F | 0x80, tag >> 7])
+    return head + b"\x24" + str(uuid.uuid4()).encode() + request
 
 
 def address_of(peer: str) -> str:

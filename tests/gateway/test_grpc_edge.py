@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import grpc
@@ -15,10 +16,11 @@ import pytest
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from tradewind.customer.v1 import contact_pb2
 
 from chassis.kernel.refusals import Refused
 from chassis.reasons import reason_of, status_of
-from gateway.grpc_edge import address_of, serve_edge
+from gateway.grpc_edge import address_of, serve_edge, with_request_id
 from gateway.limits import Limits, LimitSettings, Rate
 from gateway.problem import STATUS
 from tests.gateway.notes import identify, stage
@@ -66,9 +68,13 @@ async def test_any_public_method_goes_through_by_its_name(edge, notes):
     assert notes.server.told["authorization"] == "Bearer principal-token"
 
 
-async def test_the_bytes_are_not_touched(edge, notes):
+async def test_the_bytes_are_not_touched_but_for_a_request_id_that_a_change_must_have(edge, notes):
+    await ask(edge, notes, "SignNote", name="notes/1", request_id="mine")
+    sign = notes.server.make("tradewind.notes.v1.SignNoteRequest")
+    assert notes.server.request == sign(name="notes/1", request_id="mine")
     await ask(edge, notes, "SignNote", name="notes/1")
-    assert notes.server.request == notes.server.make("tradewind.notes.v1.SignNoteRequest")(name="notes/1")
+    assert notes.server.request == sign(name="notes/1", request_id=notes.server.request.request_id)
+    assert uuid.UUID(notes.server.request.request_id)
     future = b"\xfa\x7f\x03new"
     await edge.unary_unary(f"{SERVICE}/GetNote")(b"\x0a\x01a" + future, metadata=TOKEN, timeout=5)
     assert notes.server.request.SerializeToString() == b"\x0a\x01a" + future
@@ -246,3 +252,17 @@ def test_the_address_of_a_peer(peer, address):
 
 def test_every_code_has_its_name():
     assert STATUS.keys() == set(code_pb2.Code.keys())
+
+
+def test_a_change_without_a_request_id_gets_one_and_one_with_keeps_its_own() -> None:
+    number = contact_pb2.CreateContactRequest.DESCRIPTOR.fields_by_name["request_id"].number
+    asked = contact_pb2.CreateContactRequest(contact=contact_pb2.Contact(display_name="Li"))
+    minted = [
+        contact_pb2.CreateContactRequest.FromString(with_request_id(asked.SerializeToString(), number))
+        for _ in range(2)
+    ]
+    assert len({uuid.UUID(one.request_id) for one in minted}) == 2
+    assert all(one.contact == asked.contact for one in minted)
+    asked.request_id = str(uuid.uuid4())
+    sent = with_request_id(asked.SerializeToString(), number)
+    assert contact_pb2.CreateContactRequest.FromString(sent) == asked
