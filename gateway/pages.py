@@ -57,7 +57,7 @@ class Readiness:
 
     async def page(self, _request: Request) -> Answer:
         """200 when all serve, 503 with who does not."""
-        if time.monotonic() - self._at >= FRESH:
+        if time.monotonic() - self._at >= FRESH and not self._leaving.is_set():
             self._known = await self._upstream.health()
             self._at = time.monotonic()
         ready = all(state == "SERVING" for state in self._known.values()) and not self._leaving.is_set()

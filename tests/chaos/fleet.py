@@ -148,6 +148,7 @@ class Fleet:
         env = self._env("access") | {
             "TRADEWIND_LISTEN": f"127.0.0.1:{files.free_port()}",
             "TRADEWIND_GRPC_PORT": str(grpc_port), "TRADEWIND_HTTP_PORT": str(self.http[name]),
+            "TRADEWIND_DRAIN": "2",  # enough to ask /readyz meanwhile
             "TRADEWIND_ADDRESS_CUSTOMER": peers or ",".join(one.address for one in self.replicas),
         }  # fmt: skip
         program = ["-c", DEAF] if deaf else ["-m", "gateway"]

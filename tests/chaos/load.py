@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 GIVES_UP = 30.0  # seconds; longer than any answer of the gateway takes
-PAUSE = 0.1
-AGAIN_FOR = 60.0  # seconds in which a request that nobody took is sent again
+PAUSE = 0.5
+AGAIN_FOR = 120.0  # seconds in which a request that nobody took is sent again
 
 
 class NotTaken(Exception):
@@ -166,7 +166,7 @@ class Load:
             try:
                 status, answer = await self.client.ask(method, path, body, **headers)
                 problem = "" if status < 400 else f"{status} {answer.get('reason')} {answer.get('facts')}"
-                tried_again = status == 503
+                tried_again = status in (429, 503)
             except NotTaken:
                 problem, tried_again = "no answer", True
             except (ConnectionError, TimeoutError) as broken:
