@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import sys
 import time
 from bisect import bisect_left
@@ -15,37 +16,45 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import context, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
 from chassis.call import new_id
 
 log = logging.getLogger(__name__)
 _tracer: trace.Tracer | None = None
+_ratio = 0.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def start_tracing(service: str, endpoint: str, ratio: float) -> None:
-    """Send sampled spans by OTLP over HTTP to *endpoint*; without one, nothing is traced."""
-    global _tracer
+    """Send sampled spans by OTLP over HTTP to *endpoint*; without one, nothing is traced.
+
+    Of the traces that begin in this process the share *ratio* is sampled; who is told of one obeys.
+    """
+    global _tracer, _ratio
     if not endpoint:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(ratio)),
-        resource=Resource.create({"service.name": f"tradewind-{service}"}),
-    )
+    provider = _provider(service)
     provider.add_span_processor(
         BatchSpanProcessor(
             OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces"), schedule_delay_millis=500
         )
     )
     trace.set_tracer_provider(provider)
-    _tracer = provider.get_tracer("tradewind")
+    _tracer, _ratio = provider.get_tracer("tradewind"), ratio
+
+
+def _provider(service: str) -> TracerProvider:
+    # What is not to be sampled does not get as far as a sampler: see entry.
+    return TracerProvider(
+        sampler=ParentBased(ALWAYS_ON), resource=Resource.create({"service.name": f"tradewind-{service}"})
+    )
 
 
 def stop_tracing() -> None:
@@ -71,34 +80,44 @@ def entry(name: str, traceparent: str, **attributes: str | int) -> Iterator[None
     if _tracer is None:
         yield
         return
-    if len(traceparent) == 55 and traceparent.endswith("-00"):
-        # Not sampled, so nothing is recorded: only the trace's name goes along, for logs and refusals.
-        token = context.attach(trace.set_span_in_context(_unsampled(traceparent), context.Context()))
-        try:
-            yield
-        finally:
-            context.detach(token)
-        return
-    parent = propagate.extract({"traceparent": traceparent}) if traceparent else context.Context()
+    told = _told(traceparent)
+    if not told.is_valid and random.random() >= _ratio:
+        told = _told(unrecorded())
+    parent = context.Context()
+    if told.is_valid:
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(told), parent)
+        if not told.trace_flags.sampled:
+            # Nothing is recorded: only the trace's name goes along, for logs and refusals.
+            token = context.attach(parent)
+            try:
+                yield
+            finally:
+                context.detach(token)
+            return
     with _tracer.start_as_current_span(name, context=parent, attributes=dict(attributes)):
         yield
 
 
-def _unsampled(traceparent: str) -> trace.Span:
+def _told(traceparent: str) -> trace.SpanContext:
+    """The span that a traceparent names; INVALID_SPAN_CONTEXT for none and for nonsense."""
     try:
-        found = int(traceparent[3:35], 16), int(traceparent[36:52], 16)
+        _, trace_id, span_id, flags = (int(part, 16) for part in traceparent.split("-"))
     except ValueError:
-        return trace.INVALID_SPAN
-    return trace.NonRecordingSpan(trace.SpanContext(*found, is_remote=True))
+        return trace.INVALID_SPAN_CONTEXT
+    return trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=trace.TraceFlags(flags & 1))
 
 
 def traceparent() -> str:
     """The current trace as a W3C traceparent, or ""."""
-    if _tracer is None:
+    found = trace.get_current_span().get_span_context()
+    if not found.is_valid:
         return ""
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return carrier.get("traceparent", "")
+    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
+
+
+def unrecorded() -> str:
+    """A new trace that is not sampled, only to be quoted; its number is no secret."""
+    return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
 
 
 def trace_id() -> str:
@@ -199,11 +218,17 @@ class JsonFormatter(logging.Formatter):
     def __init__(self, service: str) -> None:
         super().__init__()
         self.service = service
+        # Made once: json.dumps makes one for each line, and lines of one second share its name.
+        self._encode = json.JSONEncoder(ensure_ascii=False).encode
+        self._second, self._named = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._named = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": f"{self._named}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "service": self.service,
             "message": record.getMessage(),
@@ -215,7 +240,7 @@ class JsonFormatter(logging.Formatter):
             line.update(facts)
         if record.exc_info:
             line["problem"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return self._encode(line)
 
 
 def start_logging(service: str, level: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from typing import Protocol
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
@@ -52,7 +51,6 @@ def metadata_for(
 
 
 def trace_of(traceparent: str) -> str:
-    """The trace to go on with: the client's where it is well-formed, or a new one that is not sampled."""
-    if TRACEPARENT.fullmatch(traceparent):
-        return traceparent
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    """The trace that the client is in; "" where it named none or no well-formed one, so that a new one begins
+    and is recorded as often as the ratio of this process says."""
+    return traceparent if TRACEPARENT.fullmatch(traceparent) else ""

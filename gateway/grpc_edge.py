@@ -67,7 +67,9 @@ class Edge(grpc.GenericRpcHandler):
     def _unknown(self, path: str) -> Any:
         async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:
             told = _told(context)
-            status = self._status(Refused("METHOD_UNKNOWN", method=path[1:200]), told, "", trace_of(""))
+            status = self._status(
+                Refused("METHOD_UNKNOWN", method=path[1:200]), told, "", telemetry.unrecorded()
+            )
             await context.abort_with_status(rpc_status.to_status(status))
             return b""
 
@@ -78,7 +80,7 @@ class Edge(grpc.GenericRpcHandler):
             started, told, status, answer = time.perf_counter(), _told(context), None, b""
             trace = trace_of(told.get("traceparent", ""))
             with telemetry.entry(f"gRPC {method.path}", trace), ExitStack() as held:
-                trace = telemetry.traceparent() or trace
+                trace = telemetry.traceparent() or trace or telemetry.unrecorded()
                 try:
                     call = await self._call(method, request, context, told, trace, held)
                     answer = await call
@@ -94,7 +96,7 @@ class Edge(grpc.GenericRpcHandler):
     def _many(self, method: Method) -> Any:
         async def carry(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
             started, told, status = time.perf_counter(), _told(context), None
-            trace = trace_of(told.get("traceparent", ""))
+            trace = trace_of(told.get("traceparent", "")) or telemetry.unrecorded()
             with ExitStack() as held:
                 try:
                     call = await self._call(method, request, context, told, trace, held)

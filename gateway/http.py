@@ -84,18 +84,19 @@ class App:
 
     async def _received(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer | None:
         """The answer within its trace; none for who hung up."""
-        request = Request(
-            scope["method"], "", b"", {}, "", receive, self.limits.settings, traceparent=trace_of("")
-        )
+        bounds = self.limits.settings
         try:
-            request = read_head(scope, receive, self.limits.settings)
+            request = read_head(scope, receive, bounds)
         except (Refused, Exactly) as error:
-            return self._refusal(error, request, seen)
-        request.traceparent = trace_of(request.header(b"traceparent"))
+            unread = Request(
+                scope["method"], "", b"", {}, "", receive, bounds, traceparent=telemetry.unrecorded()
+            )
+            return self._refusal(error, unread, seen)
+        told = trace_of(request.header(b"traceparent"))
         if language := request.header(b"accept-language"):
             request.locale = locale_of(language)
-        with telemetry.entry(f"HTTP {request.method}", request.traceparent):
-            request.traceparent = telemetry.traceparent() or request.traceparent
+        with telemetry.entry(f"HTTP {request.method}", told):
+            request.traceparent = telemetry.traceparent() or told or telemetry.unrecorded()
             seen.trace = request.trace
             try:
                 return await self._answered(request, seen)

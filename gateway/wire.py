@@ -15,7 +15,6 @@ from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from gateway import jsontext
 from gateway.bounds import LimitSettings
-from gateway.caller import trace_of
 from gateway.problem import Problems
 
 # What is said before there is a request to answer.
@@ -88,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, refused: Refused) -> None:
         problem = replace(self.problems.refused(refused, "en"), exactly=status)
-        body = jsontext.render(problem.body(trace_of("")[3:35]))
+        body = jsontext.render(problem.body(telemetry.unrecorded()[3:35]))
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from gateway.contract import Contract, ContractIncomplete
 from gateway.http import App
@@ -394,6 +395,26 @@ async def test_a_trace_goes_through_and_comes_back_in_a_problem(notes):
     assert notes.server.told["traceparent"].split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
     await notes.http.get("/v1/notes/1", headers={"traceparent": "00-nonsense"})
     assert len(notes.server.told["traceparent"]) == 55
+
+
+async def test_the_ratio_decides_about_a_request_without_a_trace_and_the_client_about_its_own(
+    notes, monkeypatch
+):
+    monkeypatch.setattr(telemetry, "_tracer", telemetry._provider("gateway").get_tracer("test"))
+
+    async def recorded(ratio: float, **headers: str) -> bool:
+        monkeypatch.setattr(telemetry, "_ratio", ratio)
+        await notes.http.get("/v1/notes/1", headers=headers)
+        return bool(int(notes.server.told["traceparent"][-2:], 16) & 1)
+
+    assert [await recorded(0.0), await recorded(1.0), await recorded(1.0, traceparent="x")] == [
+        False,
+        True,
+        True,
+    ]
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+    assert await recorded(0.0, traceparent=f"{trace}-01")
+    assert not await recorded(1.0, traceparent=f"{trace}-00")
 
 
 @pytest.mark.parametrize(
