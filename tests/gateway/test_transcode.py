@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.contract import Contract
@@ -103,6 +104,15 @@ def scalar(field: FieldDescriptor) -> st.SearchStrategy:
     return SCALARS[field.cpp_type]
 
 
+def held_by_any(pool: Any) -> list[Descriptor]:
+    """Messages for an Any, of those that the contract knows: the platform's own uses no wrapper."""
+    found = []
+    for name in ("google.type.Money", "google.protobuf.Timestamp", "google.protobuf.Int64Value"):
+        with contextlib.suppress(KeyError):
+            found.append(pool.FindMessageTypeByName(name))
+    return found
+
+
 def put(draw: st.DrawFn, message: Any, depth: int) -> None:
     """Set some fields of *message*, whatever its type."""
     kind = message.DESCRIPTOR.full_name
@@ -126,13 +136,7 @@ def put(draw: st.DrawFn, message: Any, depth: int) -> None:
         }
         json_format.ParseDict(draw(shapes.get(kind.rpartition(".")[2], json_values)), message)
     elif kind == "google.protobuf.Any":
-        inner = message.__class__.DESCRIPTOR.file.pool.FindMessageTypeByName(
-            draw(
-                st.sampled_from(
-                    ["google.type.Money", "google.protobuf.Timestamp", "google.protobuf.Int64Value"]
-                )
-            )
-        )
+        inner = draw(st.sampled_from(held_by_any(message.DESCRIPTOR.file.pool)))
         held = GetMessageClass(inner)()
         put(draw, held, depth)
         message.Pack(held)
@@ -217,6 +221,7 @@ def test_every_message_of_the_platform_is_written_and_read_like_the_reference(me
 )
 def test_whatever_is_taken_is_taken_as_the_reference_takes_it(value):
     """Stricter is allowed, different is not."""
+    assume(value.get("values", ()) is not None)  # the reference fails on a null for a list of Values
     try:
         ours = fill(parse(json.dumps(value).encode()))
     except (Wrong, NotJson):
@@ -241,9 +246,9 @@ def test_whatever_is_taken_is_taken_as_the_reference_takes_it(value):
         ({"single": 1e39}, "single", "must be a finite number"),
         ({"flag": "true"}, "flag", "must be true or false"),
         ({"flag": 1}, "flag", "must be true or false"),
-        ({"textValue": 5}, "text_value", "must be a string"),
-        ({"textValue": "a\0b"}, "text_value", "NUL"),
-        ({"textValue": "\ud800"}, "text_value", "surrogates"),
+        ({"textValue": 5}, "textValue", "must be a string"),
+        ({"textValue": "a\0b"}, "textValue", "NUL"),
+        ({"textValue": "\ud800"}, "textValue", "surrogates"),
         ({"raw": "a*"}, "raw", "base64"),
         ({"raw": "YQ=YQ"}, "raw", "base64"),
         ({"colour": "PINK"}, "colour", "must be one of COLOUR_UNSPECIFIED, RED, GREEN, MINUS"),
@@ -252,15 +257,15 @@ def test_whatever_is_taken_is_taken_as_the_reference_takes_it(value):
         ({"child": []}, "child", "must be an object"),
         ({"child": {"child": {"small": []}}}, "child.child.small", "must be a whole number"),
         ({"children": {}}, "children", "must be a list"),
-        ({"children": [{}, {"textValue": 1}]}, "children[1].text_value", "must be a string"),
+        ({"children": [{}, {"textValue": 1}]}, "children[1].textValue", "must be a string"),
         ({"many": [1, None]}, "many[1]", "must not be null"),
         ({"labels": {"a": 1}}, 'labels["a"]', "must be a string"),
         ({"labels": []}, "labels", "must be an object"),
-        ({"byNumber": {"x": {}}}, 'by_number["x"]', "must be a whole number"),
-        ({"byNumber": {"1": {"flag": 0}}}, 'by_number["1"].flag', "must be true or false"),
-        ({"byFlag": {"yes": 1}}, 'by_flag["yes"]', "neither true nor false"),
-        ({"leftHand": "a", "rightHand": "1"}, "right_hand", "only one is allowed"),
-        ({"textValue": "a", "text_value": "b"}, "text_value", "given twice"),
+        ({"byNumber": {"x": {}}}, 'byNumber["x"]', "must be a whole number"),
+        ({"byNumber": {"1": {"flag": 0}}}, 'byNumber["1"].flag', "must be true or false"),
+        ({"byFlag": {"yes": 1}}, 'byFlag["yes"]', "neither true nor false"),
+        ({"leftHand": "a", "rightHand": "1"}, "rightHand", "only one is allowed"),
+        ({"textValue": "a", "text_value": "b"}, "textValue", "given twice"),
         ({"at": "2026-02-30T00:00:00Z"}, "at", "must be a time that exists"),
         ({"at": "2026-01-31"}, "at", "must be a time like 2026-01-31T08:00:00Z"),
         ({"at": 5}, "at", "must be a time like"),
@@ -277,7 +282,7 @@ def test_whatever_is_taken_is_taken_as_the_reference_takes_it(value):
             "any",
             "must hold its content as value",
         ),
-        ({"boxedLarge": "x"}, "boxed_large", "must be a whole number"),
+        ({"boxedLarge": "x"}, "boxedLarge", "must be a whole number"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(value, path, problem):
