@@ -12,7 +12,10 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from chassis.call import Call, new_id
+from chassis.kernel.refusals import Refused
 from chassis.store import Store, Tx
 
 if TYPE_CHECKING:
@@ -50,23 +53,34 @@ class Jobs:
         self.service, self.store, self.clients = service, store, clients
         found = vars(module).items() if module else ()
         self.jobs: dict[str, Any] = {name: job for name, job in found if hasattr(job, "period")}
+        self._away = False  # whether the database was, when it was last asked
         self._listed: set[str] = set()  # those known to have their row
         self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
 
     async def run(self) -> None:
         """Look every second for what is due, until cancelled."""
         while True:
-            for name, job in self.jobs.items():
-                try:
-                    await self.turn(name, job.period, partial(self.carry_out, job))
-                except Exception:
-                    log.exception("the job %s failed; it runs again when it is due", name)
-            for chore in self.chores:
-                try:
-                    await self.turn(chore, 3600, partial(self.tidy, chore))
-                except Exception:
-                    log.exception("%s failed; it runs again when it is due", chore)
+            due: list[tuple[str, float, Callable[[], Awaitable[Any]]]]
+            due = [(name, job.period, partial(self.carry_out, job)) for name, job in self.jobs.items()]
+            due += [(chore, 3600, partial(self.tidy, chore)) for chore in self.chores]
+            try:
+                for name, period, work in due:
+                    await self._try(name, period, work)
+                self._away = False
+            except _Away as problem:
+                if not self._away:  # said once, however long it lasts
+                    log.warning("jobs wait: %s", problem)
+                self._away = True
             await asyncio.sleep(1)
+
+    async def _try(self, name: str, period: float, work: Callable[[], Awaitable[Any]]) -> None:
+        """One turn; what fails is said; raises _Away where the database is."""
+        try:
+            await self.turn(name, period, work)
+        except Exception as problem:
+            if _is_away(problem):
+                raise _Away(problem) from None
+            log.exception("%s failed; it runs again when it is due", name)
 
     async def turn(self, name: str, period: float, work: Callable[[], Awaitable[Any]]) -> None:
         """Carry *work* out where it is due, *period* seconds after the last time in any process.
@@ -156,6 +170,21 @@ class Jobs:
                 problems.append(problem)
         if problems:
             raise ExceptionGroup(f"{name} failed", problems)
+
+
+class _Away(Exception):
+    """The database cannot be reached."""
+
+
+def _is_away(problem: BaseException) -> bool:
+    """Whether it says no more than that the database cannot be reached."""
+    if isinstance(problem, ExceptionGroup):
+        return all(_is_away(one) for one in problem.exceptions)
+    if isinstance(problem, Refused):
+        return problem.reason == "UNAVAILABLE" and problem.facts.get("what") == "the database"
+    # Of a connection that is lost there is no SQLSTATE, or one of the server's goodbye.
+    gone = isinstance(problem, psycopg.OperationalError) and (problem.sqlstate or "57P01")[:3] == "57P"
+    return gone or isinstance(problem, psycopg.InterfaceError)
 
 
 async def organizations(store: Store) -> list[str]:

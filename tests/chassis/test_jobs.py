@@ -89,7 +89,7 @@ async def test_a_job_that_a_killed_process_left_half_done_stays_due(notes: NoteS
 
 
 async def test_jobs_and_reactions_begin_when_the_database_comes_back(
-    notes: NoteStore, notes_urls: tuple[str, str]
+    notes: NoteStore, notes_urls: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     ran = asyncio.Event()
 
@@ -105,8 +105,10 @@ async def test_jobs_and_reactions_begin_when_the_database_comes_back(
     jobs = asyncio.create_task(Jobs("notes", store, module, None).run())
     consumer = asyncio.create_task(Consumer("notes", store, None, None).run(None))
     try:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(2.5)  # it is looked for more than once
         assert not jobs.done()
+        said = [one for one in caplog.records if one.name == "chassis.jobs"]
+        assert [(one.levelname, one.exc_info) for one in said] == [("WARNING", None)], said
         assert not (consumer.done() and consumer.exception())
         store.database = notes.database
         await asyncio.wait_for(ran.wait(), 20)
