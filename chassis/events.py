@@ -111,6 +111,8 @@ class Consumer:
             for event in fresh[: 1 if (source, part, at + 1) in self._failures else BATCH]:
                 if event.position != at + 1 + len(run):
                     break
+                if run and (source, part, event.position) in self._failures:
+                    break
                 run.append(event)
             if not run:
                 return at
@@ -118,7 +120,10 @@ class Consumer:
             fresh = [event for event in fresh if event.position > at]
         return at
 
-    async def _apply_run(self, source: str, part: int, at: int, run: list[feed_pb2.FeedEvent]) -> int:
+    async def _apply_run(
+        self, source: str, part: int, at: int, run: list[feed_pb2.FeedEvent], tried: int = 0
+    ) -> int:
+        """Apply a run or what can be of it; *tried* so often before, with others."""
         try:
             await self._transaction(source, part, at, run)
         except Moved:
@@ -130,11 +135,13 @@ class Consumer:
                 for event in run:
                     if event.position <= at:  # the COMMIT was carried out, only its answer was lost
                         continue
-                    at = await self._apply_run(source, part, at, [event])
+                    at = await self._apply_run(source, part, at, [event], tried=1)
                     if at < event.position:
                         return at
                 return at
-            return await self._failed(source, part, at, run[0], problem)
+            return await self._failed(source, part, at, run[0], problem, tried)
+        if self._failures:
+            self._failures.pop((source, part, run[0].position), None)
         telemetry.METRICS.count("tradewind_events_applied_total", len(run), source=source)
         age = time.time() - run[-1].occur_time.seconds - run[-1].occur_time.nanos / 1e9
         telemetry.METRICS.observe("tradewind_event_delay_seconds", max(0.0, age), source=source)
@@ -153,7 +160,12 @@ class Consumer:
                     if tx.call.tenant != call.tenant:
                         tx.enter(call)
                     tx.call = call
-                    await self.react(event, tx, parked)
+                    try:
+                        await self.react(event, tx, parked)
+                    except Exception:
+                        if len(run) > 1:  # it counts as an attempt, and the next ones are made alone
+                            self._failures.setdefault((source, part, event.position), 1)
+                        raise
 
     async def react(
         self, event: feed_pb2.FeedEvent, tx: Tx, parked: Collection[tuple[str, str]] = ()
@@ -181,10 +193,10 @@ class Consumer:
     # -- what fails ---------------------------------------------------------------------------------
 
     async def _failed(
-        self, source: str, part: int, at: int, event: feed_pb2.FeedEvent, problem: Exception
+        self, source: str, part: int, at: int, event: feed_pb2.FeedEvent, problem: Exception, tried: int
     ) -> int:
         key = (source, part, event.position)
-        self._failures[key] = self._failures.get(key, 0) + 1
+        self._failures[key] = self._failures.get(key, tried) + 1
         times = self._failures[key]
         log.warning("%s %s of %s failed %d times", event.type, event.position, event.record, times,
                     exc_info=problem)  # fmt: skip
