@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +45,29 @@ def _in_tables(
     return lambda rigs: patch(rigs.twins.admin_url)
 
 
+def _in_processes(
+    patch: Callable[[], AbstractContextManager[Any]],
+) -> Callable[[Rigs], AbstractContextManager[Any]]:
+    """In the processes that a rig starts, which find it by its name."""
+
+    @contextmanager
+    def plant(rigs: Rigs) -> Iterator[None]:
+        rigs.planted = patch.__name__
+        try:
+            yield
+        finally:
+            rigs.planted = ""
+
+    return plant
+
+
 BUGS = (
     Bug("acknowledge before commit", _in_code(code.acknowledge_before_commit), "facts",
         {"writes": 200, "kills": 60}),
     Bug("id cursor", _in_tables(tables.id_cursor), "facts", {"writes": 200, "kills": 0}),
     Bug("no compare-and-set", _in_code(code.no_compare_and_set), "histories", {"appends": 120}, quick=True),
-    Bug("no compare-and-set of cursors", _in_code(code.no_compare_and_set_of_cursors), "facts",
-        {"writes": 500, "kills": 100}),
+    Bug("no compare-and-set of cursors", _in_processes(code.no_compare_and_set_of_cursors), "zombies",
+        {"rounds": 2}),
     Bug("idempotency outside the transaction", _in_code(code.idempotency_outside_the_transaction), "storm",
         {"keys": 3, "callers": 32}, quick=True),
     Bug("read-then-write stock", _in_code(code.read_then_write_stock), "oversell",

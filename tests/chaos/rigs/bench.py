@@ -17,6 +17,7 @@ from tests.chaos.rigs.storm import storm
 from tests.chaos.rigs.tenants import tenants
 from tests.chaos.rigs.twins import Twins, twins
 from tests.chaos.rigs.verdict import Verdict
+from tests.chaos.rigs.zombies import zombies
 from tests.servers import Servers
 
 ON_TWINS = {
@@ -29,6 +30,7 @@ SHORT = {
     "histories": {"appends": 400},
     "tenants": {"organizations": 20, "calls": 200},
     "facts": {"writes": 200, "kills": 20},
+    "zombies": {"rounds": 2},
 }
 LONG = {
     "storm": {"keys": 500, "callers": 64},
@@ -37,19 +39,23 @@ LONG = {
     "histories": {"appends": 5_000},
     "tenants": {"organizations": 20, "calls": 10_000},
     "facts": {"writes": 5_000, "kills": 500},
+    "zombies": {"rounds": 50},
 }
 
 
 class Rigs:
     """The rigs and what they stand on."""
 
-    def __init__(self, found: Twins, listener: Listener) -> None:
-        self.twins, self.listener = found, listener
+    def __init__(self, servers: Servers, found: Twins, listener: Listener) -> None:
+        self.servers, self.twins, self.listener = servers, found, listener
+        self.planted = ""  # the bug that processes start with
 
     async def run(self, rig: str, seed: int, **sizes: int) -> Verdict:
         """Run one of them."""
         if rig == "facts":
             return await facts(self.twins, self.listener, seed, **sizes)
+        if rig == "zombies":
+            return await zombies(self.servers, seed, planted=self.planted, **sizes)
         return await ON_TWINS[rig](self.twins, seed, **sizes)
 
     async def forget(self) -> None:
@@ -77,4 +83,4 @@ class Rigs:
 async def rigs(servers: Servers, home: Path) -> AsyncIterator[Rigs]:
     """Everything up; relays, consumers and jobs stand still until a rig moves them."""
     async with twins(servers, home) as found, listening(servers, found) as listener:
-        yield Rigs(found, listener)
+        yield Rigs(servers, found, listener)
