@@ -7,6 +7,7 @@ then, or whose task was cancelled, is closed, and the next one who takes the slo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from chassis.kernel.refusals import Refused
@@ -23,6 +25,7 @@ from chassis.pipe import Pipe
 
 PATIENCE_SECONDS = 5
 OLDEST_SECONDS = 1800
+CALL_OFF_SECONDS = 2.0
 MOST_PREPARED = 500  # statements of a connection: lists are asked for in many ways
 # A host that is gone without a word is noticed after some ten seconds, waited for or written to.
 NOTICE: dict[str, Any] = {
@@ -76,11 +79,19 @@ class _Slot:
         old = time.monotonic() - self.born > OLDEST_SECONDS
         return old or self.pipe.prepared > MOST_PREPARED or not self.pipe.idle
 
-    async def empty(self) -> None:
-        """Close the connection."""
+    def taken(self) -> psycopg.AsyncConnection[Any] | None:
+        """The connection, for its end: the slot has none from now on."""
         pipe, self.pipe = self.pipe, None
-        if pipe is not None:
-            await pipe.driver.close()
+        return pipe.driver if pipe is not None else None
+
+
+async def _call_off(driver: psycopg.AsyncConnection[Any]) -> None:
+    """End a connection together with the statement under way on it."""
+    try:
+        with contextlib.suppress(psycopg.Error, OSError):
+            await driver.cancel_safe(timeout=CALL_OFF_SECONDS)
+    finally:
+        await driver.close()
 
 
 class Database:
@@ -92,6 +103,7 @@ class Database:
         self._free = [_Slot() for _ in range(size)]  # the one used last is taken first
         self._waiting: deque[asyncio.Future[_Slot]] = deque()
         self._closed = False
+        self._ending: set[asyncio.Task[None]] = set()  # connections whose statements are being called off
 
     @property
     def busy(self) -> int:
@@ -107,7 +119,7 @@ class Database:
                 yield pipe.driver
             except psycopg.Error:
                 # A pipeline that broke off may have lost what the driver believes to be prepared.
-                await slot.empty()
+                await self._empty(slot)
                 raise
 
     @asynccontextmanager
@@ -134,14 +146,27 @@ class Database:
         try:
             yield slot
         except asyncio.CancelledError:
-            await slot.empty()
+            await self._empty(slot)
             raise
         finally:
             try:
                 if slot.worn or self._closed:
-                    await slot.empty()
+                    await self._empty(slot)
             finally:
                 self._give(slot)
+
+    async def _empty(self, slot: _Slot) -> None:
+        """Close a slot's connection. What is still carried out there is called off: the server would go on
+        with it, and hold its locks, until it had an answer for nobody."""
+        driver = slot.taken()
+        if driver is None:
+            return
+        if driver.closed or driver.info.transaction_status != TransactionStatus.ACTIVE:
+            await driver.close()
+            return
+        ending = asyncio.create_task(_call_off(driver))  # the slot need not wait for it
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _next(self) -> _Slot:
         """Wait for a slot; first come, first served."""
@@ -165,8 +190,14 @@ class Database:
                 return
         self._free.append(slot)
 
+    async def let_go(self) -> None:
+        """Close every connection that is not lent; who needs one opens another."""
+        for slot in list(self._free):
+            await self._empty(slot)
+
     async def close(self) -> None:
         """Close every connection; one that is lent is closed when it comes back."""
         self._closed = True
-        for slot in self._free:
-            await slot.empty()
+        await self.let_go()
+        if self._ending:
+            await asyncio.wait(self._ending)

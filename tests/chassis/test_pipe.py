@@ -89,6 +89,34 @@ async def test_no_connection_is_lost_when_those_who_wait_leave(two: Database) ->
         assert two.busy == 0
 
 
+async def test_whoever_leaves_early_takes_the_statement_along(
+    two: Database, notes_urls: tuple[str, str]
+) -> None:
+    async def stay() -> None:
+        async with two.pipe() as pipe:
+            await pipe.ask("SELECT pg_sleep(60), 'nobody waits for this'").rows()
+
+    async with await psycopg.AsyncConnection.connect(notes_urls[1], autocommit=True) as watcher:
+
+        async def until(running: int) -> None:
+            while True:
+                found = await watcher.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%nobody waits%'"
+                    " AND state = 'active' AND pid <> pg_backend_pid()"
+                )
+                if await found.fetchone() == (running,):
+                    return
+                await asyncio.sleep(0.01)
+
+        task = asyncio.create_task(stay())
+        async with asyncio.timeout(20):
+            await until(1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert two.busy == 0
+            await until(0)
+
+
 async def test_who_waits_longest_is_served_first(two: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[int] = []
 

@@ -52,8 +52,7 @@ class Twins:
     async def let_go(self) -> None:
         """Close every pooled connection: what the sessions counted becomes visible, nothing is left over."""
         for one in self.instances:
-            for slot in list(one.store.database._free):
-                await slot.empty()
+            await one.store.database.let_go()
 
     async def laws(self, verdict: Verdict) -> None:
         """Find every conservation law that is broken."""
