@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from chassis.kernel.refusals import Refused
-from chassis.store import Collection, Rows, Store, Tx
+from chassis.store import Ahead, Collection, Rows, Store, Tx
 from services.opportunity.domain.opportunity import IN_PROGRESS, Opportunity
 from services.opportunity.domain.pipeline import Pipeline, Route
 
@@ -32,12 +32,14 @@ _deals = OpportunityStore.opportunities.table.c
 _settings = OpportunityStore.settings
 
 
-async def currency_of_organization(tx: Tx) -> str:
+def currency_of_organization(tx: Tx) -> Ahead[str]:
     """The currency an organization reports in, once it is known; deals are in it that name none."""
-    found = await tx.rows(
-        "SELECT value FROM settings WHERE tenant_id = %s AND name = 'currency'", [tx.call.tenant]
-    )
-    return next((str(row["value"]) for row in found), "")
+    asked = tx.rows("SELECT value FROM settings WHERE tenant_id = %s AND name = 'currency'", [tx.call.tenant])
+
+    async def receive() -> str:
+        return next((str(row["value"]) for row in await asked), "")
+
+    return Ahead(receive)
 
 
 async def one_at_a_time(tx: Tx) -> None:
@@ -79,3 +81,17 @@ async def route_of(tx: Tx, deal: Opportunity) -> Route:
     """The stages that a deal follows, also when its pipeline was deleted since."""
     pipeline = await tx.get(Pipeline, deal.pipeline, deleted=True)
     return pipeline.route(deal.pipeline_version)
+
+
+async def deal_and_route(tx: Tx, name: str, etag: str) -> tuple[Opportunity, Route]:
+    """A deal and the stages that it follows, in one round trip."""
+    reading = tx.get(Opportunity, name, etag=etag)
+    key = name.rpartition("/")[2]
+    followed = tx.all(
+        Pipeline,
+        ("id = (SELECT substr(pipeline, length('pipelines/') + 1) FROM opportunities"
+         " WHERE tenant_id = %s AND id = %s)", [tx.call.tenant, key]),
+        limit=1, deleted=True,
+    )  # fmt: skip
+    deal = await reading
+    return deal, (await followed)[0].route(deal.pipeline_version)

@@ -11,6 +11,7 @@ import pytest
 from tradewind.contract.v1 import invoice_pb2, journal_entry_pb2, payment_pb2
 
 from chassis.call import new_id
+from tests.chassis.test_answers import Counted
 from tests.contract.people import Firm, amount, day, events, firm, lawful, line
 from tests.messages import decimal, money
 from tests.platform import Running, refused
@@ -55,6 +56,20 @@ async def test_posting_takes_the_number_books_it_and_sets_the_terms(contract: Ru
 
 def _ymd(date) -> tuple[int, int, int]:
     return date.year, date.month, date.day
+
+
+async def test_an_invoice_is_posted_with_few_round_trips(
+    contract: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    us = firm(contract)
+    draft = await us.finance.CreateInvoice(invoice={"customer": await us.customer(), "lines": [line()]})
+    post, page = (contract.method(name, us.finance.token) for name in ("PostInvoice", "ListInvoices"))
+    counted = Counted(contract.store, monkeypatch)
+    await post(name=draft.name, request_id=new_id())
+    # the invoice, then what the customer owes, locked, then the number: each lock after the one before
+    assert counted.take() == (["BEGIN", *["SELECT"] * 4, "INSERT", "WITH", "COMMIT"], 4)
+    await page()
+    assert counted.take() == (["BEGIN", "SELECT", "SELECT", "COMMIT"], 2)
 
 
 async def test_a_representative_sees_but_does_not_post(contract: Running) -> None:

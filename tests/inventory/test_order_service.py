@@ -45,6 +45,26 @@ async def test_an_order_is_read_for_in_one_round_trip_and_kept_in_another(
     )  # fmt: skip
 
 
+async def test_an_order_is_confirmed_with_few_round_trips(
+    shop: Shop, inventory: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = await shop.product(stock=10)
+    order = await shop.order((pump, 4))
+    confirm, page = (inventory.method(name, shop.caller.token) for name in ("ConfirmOrder", "ListOrders"))
+    reserve = inventory.method("ReserveStock", shop.caller.token)
+    counted = Counted(inventory.store, monkeypatch)
+    await confirm(name=order.name, request_id=new_id(), validate_only=True)  # what follows from it is apart
+    # the order, then the stock of its lines, both locked; all that would be written
+    assert counted.take() == (
+        ["BEGIN", "SELECT", "SELECT", "SELECT", "SELECT", "WITH", "SET", "ROLLBACK"], 4
+    )  # fmt: skip
+    await reserve(product=pump.name, quantity=decimal(1), request_id=new_id())
+    # the answers given before, the product, the warehouse, its stock: of all requests promised together
+    assert counted.take() == (["BEGIN", *["SELECT"] * 5, "WITH", "COMMIT"], 5)
+    await page()
+    assert counted.take() == (["BEGIN", "SELECT", "SELECT", "COMMIT"], 2)
+
+
 async def test_a_line_may_say_its_own_price_discount_and_text(shop: Shop) -> None:
     pump = await shop.product(price="100")
     made = Order(customer="customers/c", currency="CNY", discount_percent=decimal(10))

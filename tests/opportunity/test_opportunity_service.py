@@ -12,7 +12,8 @@ from google.type import money_pb2
 from tradewind.opportunity.v1 import opportunity_pb2, pipeline_pb2
 from tradewind.type.v1 import types_pb2
 
-from chassis.call import new_id
+from chassis.call import Call, new_id
+from tests.chassis.test_answers import Counted
 from tests.opportunity.people import boss, cny, day, deal, facts, manager, percent, rep
 from tests.platform import Running, refused
 
@@ -38,6 +39,29 @@ async def test_a_deal_begins_in_the_first_stage_of_the_default_pipeline(opportun
     kinds = [kind for kind, _ in await facts(ann)]
     assert kinds == ["PipelineCreated", "OpportunityCreated"]
     assert (await facts(ann))[-1][1].opportunity == made
+
+
+async def test_a_deal_is_read_for_in_one_round_trip_and_kept_in_another(
+    opportunity: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = rep(opportunity, boss(opportunity).tenant)
+    worth = await ann.CreateOpportunity(opportunity=deal())  # the organization and its pipeline are known
+    async with opportunity.store.begin(Call(tenant=ann.tenant, user=ann.user)) as tx:
+        tx.put(opportunity.store.settings, key={"name": "currency"}, values={"value": "CNY"})
+    named = ("CreateOpportunity", "WinOpportunity", "ListOpportunities")
+    create, win, page = (opportunity.method(name, ann.token) for name in named)
+    counted = Counted(opportunity.store, monkeypatch)
+    bare = deal()
+    bare.ClearField("amount")  # so the organization's currency is looked up
+    await create(opportunity=bare, request_id=new_id())
+    # the frame, the answer given before; the number, the currency, the pipeline; all that is written
+    assert counted.take() == (
+        ["BEGIN", "SELECT", "SELECT", "INSERT", "SELECT", "SELECT", "WITH", "COMMIT"], 2
+    )  # fmt: skip
+    await win(name=worth.name, outcome="Fast", request_id=new_id())
+    assert counted.take() == (["BEGIN", "SELECT", "SELECT", "SELECT", "SELECT", "WITH", "COMMIT"], 2)
+    await page()
+    assert counted.take() == (["BEGIN", "SELECT", "SELECT", "COMMIT"], 2)
 
 
 @pytest.mark.req("OPP-04")

@@ -18,7 +18,7 @@ from services.opportunity.domain.history import ClosingSummary
 from services.opportunity.domain.opportunity import Opportunity
 from services.opportunity.domain.split import Split
 from services.opportunity.rpc.pipeline import default_pipeline
-from services.opportunity.store import currency_of_organization, pipeline_named, route_of
+from services.opportunity.store import currency_of_organization, deal_and_route, pipeline_named, route_of
 
 show = Shape(Opportunity, opportunity_pb2.Opportunity)
 shown_split = Shape(Split, opportunity_pb2.Split)
@@ -41,8 +41,7 @@ class OpportunityRpc(Rpc):
         """In another stage."""
         _, at = business_day(request, "advance_date", call)
         async with self.store.begin(call) as tx:
-            deal = await tx.get(Opportunity, request.name, etag=request.etag)
-            route = await route_of(tx, deal)
+            deal, route = await deal_and_route(tx, request.name, request.etag)
             advanced = tx.save(deal.advance(route, request.stage, at=at, by=call.user))
             tx.emit(events_pb2.OpportunityAdvanced(opportunity=show(advanced), previous_stage=deal.stage))
             return tx.reply(show(advanced))
@@ -64,8 +63,7 @@ class OpportunityRpc(Rpc):
     async def CheckOpportunityItem(self, request: Any, call: Call) -> Any:
         """With a checklist item ticked off."""
         async with self.store.begin(call) as tx:
-            deal = await tx.get(Opportunity, request.name, etag=request.etag)
-            route = await route_of(tx, deal)
+            deal, route = await deal_and_route(tx, request.name, request.etag)
             ticked = tx.save(deal.tick(route, request.item, undo=request.undo, at=call.now, by=call.user))
             tx.emit(events_pb2.OpportunityUpdated(opportunity=show(ticked)))
             return tx.reply(show(ticked))
@@ -106,8 +104,7 @@ class OpportunityRpc(Rpc):
     async def ReactivateOpportunity(self, request: Any, call: Call) -> Any:
         """Going on after a rest."""
         async with self.store.begin(call) as tx:
-            deal = await tx.get(Opportunity, request.name, etag=request.etag)
-            route = await route_of(tx, deal)
+            deal, route = await deal_and_route(tx, request.name, request.etag)
             active = tx.save(deal.reactivate(route, reason=request.reason, at=call.now, by=call.user))
             tx.emit(events_pb2.OpportunityReactivated(opportunity=show(active)))
             return tx.reply(show(active))
@@ -116,8 +113,7 @@ class OpportunityRpc(Rpc):
         """Closed as won; everybody who shares in it is credited."""
         day, at = business_day(request, "close_date", call)
         async with self.store.begin(call) as tx:
-            deal = await tx.get(Opportunity, request.name, etag=request.etag)
-            route = await route_of(tx, deal)
+            deal, route = await deal_and_route(tx, request.name, request.etag)
             won = tx.save(deal.win(route, summary_of(request, call), on=day, at=at))
             tx.emit(events_pb2.OpportunityWon(opportunity=show(won)))
             for credit in won.credits():
@@ -154,8 +150,7 @@ class OpportunityRpc(Rpc):
     async def ReopenOpportunity(self, request: Any, call: Call) -> Any:
         """Going on although it was lost."""
         async with self.store.begin(call) as tx:
-            deal = await tx.get(Opportunity, request.name, etag=request.etag)
-            route = await route_of(tx, deal)
+            deal, route = await deal_and_route(tx, request.name, request.etag)
             again = tx.save(deal.reopen(route, reason=request.reason, at=call.now, by=call.user))
             tx.emit(events_pb2.OpportunityReopened(opportunity=show(again)))
             return tx.reply(show(again))
@@ -184,10 +179,12 @@ async def open_deal(tx: Tx, deal: Opportunity) -> Opportunity:
     """The deal as it begins: in its pipeline and stage, numbered, priced, in a currency."""
     call, series = tx.call, f"O-{tx.call.now:%Y}"
     taken = tx.number(series)
+    valued = deal.currency or deal.amount.currency or deal.lines
+    currency = None if valued else currency_of_organization(tx)
     pipeline = await pipeline_named(tx, deal.pipeline) if deal.pipeline else await default_pipeline(tx)
     pipeline.admit(deal.team or call.team)
-    if not (deal.currency or deal.amount.currency or deal.lines):
-        deal = replace(deal, currency=await currency_of_organization(tx))
+    if currency:
+        deal = replace(deal, currency=await currency)
     day, at = dated(deal.open_date, "open_date", call)
     opened = deal.priced().opened(pipeline.route(), on=day, at=at, by=call.actor or call.user)
     return replace(opened, number=f"{series}-{await taken:05d}")
