@@ -64,13 +64,24 @@ def _nested(message: Message, path: str) -> Iterable[tuple[Message, str]]:
 
 def missing(message: Message, path: str = "") -> list[str]:
     """The paths of REQUIRED fields that are absent, at every depth that is present."""
-    found = []
-    for name, said in behaviors(message.DESCRIPTOR).items():
-        if REQUIRED in said and _absent(message, message.DESCRIPTOR.fields_by_name[name]):
-            found.append(path + name)
-    for inner, at in _nested(message, path):
-        found += missing(inner, at)
+    required, nests, _ = _plan(message.DESCRIPTOR)
+    found = [path + field.name for field in required if _absent(message, field)]
+    if nests:
+        for inner, at in _nested(message, path):
+            found += missing(inner, at)
     return found
+
+
+@cache
+def _plan(descriptor: Descriptor) -> tuple[tuple[Any, ...], bool, bool]:
+    """(the required fields, whether messages of ours may stand inside, whether lists may)."""
+    said = behaviors(descriptor)
+    inner = [field.message_type for field in descriptor.fields if field.message_type and not _is_map(field)]
+    return (
+        tuple(field for field in descriptor.fields if REQUIRED in said[field.name]),
+        any(kind.full_name.startswith("tradewind.") for kind in inner),
+        any(map(_is_list, descriptor.fields)),
+    )
 
 
 def clear_computed(message: Message) -> None:
@@ -136,6 +147,9 @@ def _with_nul(message: Message, path: str) -> Iterable[str]:
 
 def _endless(message: Message, path: str = "") -> Iterable[str]:
     """The lists so long that looking at each element would hold up everybody else."""
+    _, nests, lists = _plan(message.DESCRIPTOR)
+    if not nests and not lists:
+        return
     for field, value in message.ListFields():
         if field.is_repeated and len(value) > MOST_ELEMENTS:
             yield path + field.name

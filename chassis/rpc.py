@@ -28,6 +28,7 @@ from tradewind.type.v1 import options_pb2
 
 from chassis import requests, telemetry
 from chassis.call import Call
+from chassis.deadlines import Deadlines
 from chassis.identity import Principal, Validator
 from chassis.kernel.refusals import Refused
 from chassis.reasons import FINAL, Reasons
@@ -122,7 +123,7 @@ class Server:
 
     def __init__(self, service: str, store: Store, validator: Validator, clients: Clients | None) -> None:
         self.service, self.store, self.validator, self.clients = service, store, validator, clients
-        self.reasons = Reasons(service)
+        self.reasons, self.deadlines = Reasons(service), Deadlines()
 
     def generic_handler(self, methods: dict[str, tuple[Policy, Handler]]) -> grpc.GenericRpcHandler:
         """What grpc.aio asks for the handler of a path."""
@@ -144,35 +145,47 @@ class Server:
         return Table()
 
     def _unary(self, policy: Policy, handler: Handler) -> Any:
+        name, cells = policy.path[1:], dict[str, list[float]]()  # code → its histogram
+
         async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> Message | bytes | None:
-            started, status, answer = time.perf_counter(), None, None
+            started = time.perf_counter()
             metadata = _metadata(context)
-            with telemetry.entry(policy.path[1:], metadata.get("traceparent", "")):
-                try:
-                    call = self._admit(policy, request, context, metadata)
-                    answer = await self._carry_out(policy, handler, request, call)
-                except Replayed as replayed:
-                    if replayed.refused:
-                        status = status_pb2.Status.FromString(replayed.response)
-                    else:
-                        answer = replayed.response
-                except Exception as problem:
-                    status = self._status(problem, metadata)
-                except asyncio.CancelledError:
-                    task = asyncio.current_task()
-                    if task is not None and task.cancelling():
-                        raise  # the caller gave up
-                    # A handler that cancels itself would leave its caller waiting for ever.
-                    status = self._status(RuntimeError("the handler was cancelled"), metadata)
+            trace = metadata.get("traceparent", "")
+            if telemetry.is_unrecorded(trace):
+                telemetry.carry(trace)  # to the end of this task, which is the call's own
+                answer, status = await self._settled(policy, handler, request, context, metadata)
+            else:
+                with telemetry.entry(name, trace):
+                    answer, status = await self._settled(policy, handler, request, context, metadata)
             code = "OK" if status is None else code_pb2.Code.Name(status.code)
-            telemetry.METRICS.observe(
-                "tradewind_rpc_seconds", time.perf_counter() - started, method=policy.path[1:], code=code
-            )
+            if code not in cells:
+                cells[code] = telemetry.METRICS.cells("tradewind_rpc_seconds", method=name, code=code)
+            telemetry.put(cells[code], time.perf_counter() - started)
             if status is not None:
                 await context.abort_with_status(rpc_status.to_status(status))
             return answer
 
         return carry_out
+
+    async def _settled(
+        self, policy: Policy, handler: Handler, request: Message, context: Any, metadata: dict[str, str]
+    ) -> tuple[Message | bytes | None, status_pb2.Status | None]:
+        """The answer, or the status of a refusal."""
+        try:
+            call = self._admit(policy, request, context, metadata)
+            return await self._carry_out(policy, handler, request, call), None
+        except Replayed as replayed:
+            if replayed.refused:
+                return None, status_pb2.Status.FromString(replayed.response)
+            return replayed.response, None
+        except Exception as problem:
+            return None, self._status(problem, metadata)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the caller gave up
+            # A handler that cancels itself would leave its caller waiting for ever.
+            return None, self._status(RuntimeError("the handler was cancelled"), metadata)
 
     def _streaming(self, policy: Policy, handler: Any) -> Any:
         async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
@@ -198,13 +211,17 @@ class Server:
             raise Refused("BODY_INVALID", problem=f"these bytes are no {policy.request.DESCRIPTOR.name}")
         call.deadline = time.monotonic() + remaining
         call.request = request
-        requests.check(request)
+        self._check(request)
         if policy.has_request_id:
             call.request_id = request.request_id  # type: ignore[attr-defined]
             if call.request_id:
                 call.request_hash = request_hash(request)
         call.validate_only = bool(getattr(request, "validate_only", False))
         return call
+
+    def _check(self, request: Message) -> None:
+        """Refuse a request that breaks the contract."""
+        requests.check(request)
 
     def _call(self, policy: Policy, metadata: dict[str, str]) -> Call:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
@@ -228,8 +245,7 @@ class Server:
     async def _carry_out(self, policy: Policy, handler: Handler, request: Message, call: Call) -> Any:
         for attempt in range(ATTEMPTS):
             try:
-                async with asyncio.timeout(max(0.001, call.remaining())):
-                    return await handler(request, call)
+                return await self.deadlines.within(call.deadline, handler(request, call))
             except TimeoutError:
                 raise Refused("DEADLINE_EXCEEDED") from None
             except (Refused, psycopg.Error) as problem:
@@ -337,7 +353,8 @@ def refusal_of(problem: BaseException) -> Refused | None:
 
 
 def _metadata(context: grpc.aio.ServicerContext) -> dict[str, str]:
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    found: Any = context.invocation_metadata() or ()
+    return dict(found)  # bytes only under names that end in -bin
 
 
 def _reader(kind: type[Message]) -> Callable[[bytes], Message | None]:

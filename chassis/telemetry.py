@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import sys
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import context, trace
@@ -27,6 +29,7 @@ from chassis.call import new_id
 log = logging.getLogger(__name__)
 _tracer: trace.Tracer | None = None
 _ratio = 0.0
+_UNSAMPLED = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-00")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -67,9 +70,14 @@ def stop_tracing() -> None:
 @contextmanager
 def span(name: str, **attributes: str | int) -> Iterator[None]:
     """A step of the current trace; nothing at all where the trace is not sampled."""
-    if _tracer is None or not trace.get_current_span().get_span_context().trace_flags.sampled:
+    if (
+        _tracer is None
+        or _UNRECORDED.get()
+        or not trace.get_current_span().get_span_context().trace_flags.sampled
+    ):
         yield
         return
+    assert _tracer is not None
     with _tracer.start_as_current_span(name, attributes=dict(attributes)):
         yield
 
@@ -77,25 +85,26 @@ def span(name: str, **attributes: str | int) -> Iterator[None]:
 @contextmanager
 def entry(name: str, traceparent: str, **attributes: str | int) -> Iterator[None]:
     """The first span of this process in the trace that *traceparent* (W3C) names, or of a new one."""
-    if _tracer is None:
+    tracer = _tracer
+    if tracer is None:
         yield
         return
     told = _told(traceparent)
     if not told.is_valid and random.random() >= _ratio:
         told = _told(unrecorded())
-    parent = context.Context()
-    if told.is_valid:
-        parent = trace.set_span_in_context(trace.NonRecordingSpan(told), parent)
-        if not told.trace_flags.sampled:
-            # Nothing is recorded: only the trace's name goes along, for logs and refusals.
-            token = context.attach(parent)
-            try:
-                yield
-            finally:
-                context.detach(token)
+    silent = told.is_valid and not told.trace_flags.sampled
+    token = _UNRECORDED.set(f"00-{told.trace_id:032x}-{told.span_id:016x}-00" if silent else "")
+    try:
+        if silent:
+            yield
             return
-    with _tracer.start_as_current_span(name, context=parent, attributes=dict(attributes)):
-        yield
+        parent = context.Context()
+        if told.is_valid:
+            parent = trace.set_span_in_context(trace.NonRecordingSpan(told), parent)
+        with tracer.start_as_current_span(name, context=parent, attributes=dict(attributes)):
+            yield
+    finally:
+        _UNRECORDED.reset(token)
 
 
 def _told(traceparent: str) -> trace.SpanContext:
@@ -107,8 +116,25 @@ def _told(traceparent: str) -> trace.SpanContext:
     return trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=trace.TraceFlags(flags & 1))
 
 
+# The trace of what is under way where nothing of it is recorded: its name goes along as text, for logs,
+# refusals and the calls that follow. Spans that do nothing would cost more than all else around a call.
+_UNRECORDED: ContextVar[str] = ContextVar("unrecorded", default="")
+
+
+def is_unrecorded(traceparent: str) -> bool:
+    """Whether nothing is recorded of the trace that *traceparent* names."""
+    return traceparent.endswith("-00") and _UNSAMPLED.fullmatch(traceparent) is not None
+
+
+def carry(traceparent: str) -> None:
+    """The task that calls this belongs, to its end, to a trace of which nothing is recorded."""
+    _UNRECORDED.set(traceparent)
+
+
 def traceparent() -> str:
     """The current trace as a W3C traceparent, or ""."""
+    if silent := _UNRECORDED.get():
+        return silent
     found = trace.get_current_span().get_span_context()
     if not found.is_valid:
         return ""
@@ -122,8 +148,14 @@ def unrecorded() -> str:
 
 def trace_id() -> str:
     """What to quote when asking about this call: the trace id, or a fresh one where nothing is traced."""
-    found = trace.get_current_span().get_span_context().trace_id
-    return f"{found:032x}" if found else new_id().replace("-", "")
+    return _trace_id() or new_id().replace("-", "")
+
+
+def _trace_id() -> str:
+    if found := _UNRECORDED.get():
+        return found[3:35]
+    current = trace.get_current_span().get_span_context().trace_id
+    return f"{current:032x}" if current else ""
 
 
 class Metrics:
@@ -160,12 +192,15 @@ class Metrics:
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Add an observation to a histogram of seconds."""
+        put(self.cells(name, **labels), seconds)
+
+    def cells(self, name: str, **labels: str) -> list[float]:
+        """A histogram's counts by bucket and its sum, for who adds to it often; see put."""
         key = (name, tuple(labels.items()))
         cells = self._histograms.get(key)
         if cells is None:
             cells = self._histograms[key] = [0.0] * (len(BUCKETS) + 2)
-        cells[bisect_left(BUCKETS, seconds)] += 1
-        cells[-1] += seconds
+        return cells
 
     def text(self) -> str:
         """Everything in the Prometheus text format."""
@@ -181,6 +216,12 @@ class Metrics:
                 if metric == name:
                     lines += _histogram(name, labels, cells)
         return "\n".join(lines) + "\n"
+
+
+def put(cells: list[float], seconds: float) -> None:
+    """Add an observation to the cells of a histogram."""
+    cells[bisect_left(BUCKETS, seconds)] += 1
+    cells[-1] += seconds
 
 
 def _labels(labels: tuple[tuple[str, str], ...]) -> str:
@@ -233,9 +274,8 @@ class JsonFormatter(logging.Formatter):
             "service": self.service,
             "message": record.getMessage(),
         }
-        found = trace.get_current_span().get_span_context()
-        if found.trace_id:
-            line["trace"] = f"{found.trace_id:032x}"
+        if found := _trace_id():
+            line["trace"] = found
         if isinstance(facts := getattr(record, "facts", None), Mapping):
             line.update(facts)
         if record.exc_info:
