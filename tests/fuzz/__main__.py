@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fuzz import calls, web
+from tests.fuzz import calls, schema, web
 from tests.fuzz.journal import Journal, written
 from tests.fuzz.oracle import Answer, Oracle
 from tests.fuzz.target import CANARY, Target, in_process
@@ -37,10 +37,12 @@ async def attack(servers: Servers, said: argparse.Namespace, journal: Journal) -
 
 async def everything(target: Target, said: argparse.Namespace, journal: Journal) -> None:
     """All doors, then what must hold afterwards."""
-    if said.door != "http":
+    if said.door in ("all", "grpc"):
         await calls.run(target, journal, said.seed, said.cases, said.method)
-    if said.door != "grpc":
+    if said.door in ("all", "http"):
         await web.run(target, journal, said.seed, max(1, said.cases // 3), said.method)
+    if said.door in ("all", "schema"):
+        await schema.run(target, journal, said.seed, max(1, said.cases // 3), said.method)
     await calls.aftermath(target, journal)
 
 
@@ -52,13 +54,15 @@ async def replay(target: Target, path: Path, journal: Journal) -> None:
         for old, new in zip(names, target.names.get(collection, ()), strict=False):
             request = request.replace(old.encode(), new.encode())
     case = replace(case, request=request)
-    if case.door == "http":
+    if case.door in ("http", "schema"):
         old_token = re.search(rb"Bearer (\S+)", request)
         if old_token:
             request = request.replace(old_token[1], target.token.encode())
         answer = (await web.exchange(target.http, request, hang_up=True) or [Answer("444")])[0]
-        oracle = Oracle(target.contract, (CANARY.encode(),))
-        journal.saw(case, answer, oracle.of_http(request, answer))
+        faults = Oracle(target.contract, (CANARY.encode(),)).of_http(request, answer)
+        if case.door == "schema":
+            faults += (await schema.Description.published(target.http)).faults_of(case, answer)
+        journal.saw(case, answer, faults)
         return
     method = next(m for m in target.contract.methods if m.full_name == case.method)
     await calls.send(target, Oracle(target.contract, (CANARY.encode(),)), journal, case, method)
@@ -70,7 +74,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--cases", type=int, default=100, help="for each method")
     parser.add_argument("--method", default="", help="only methods whose name has this in it")
-    parser.add_argument("--door", choices=("all", "grpc", "http"), default="all")
+    parser.add_argument("--door", choices=("all", "grpc", "http", "schema"), default="all")
     parser.add_argument("--replay", type=Path, help="a written case, to be asked again")
     said = parser.parse_args()
     journal = Journal(said.seed, KEPT)

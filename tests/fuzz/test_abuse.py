@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 
 from gateway.bounds import LimitSettings
 from tests.fuzz import abuse
@@ -11,7 +10,6 @@ from tests.fuzz.target import Target
 from tests.gateway.notes import stage
 
 
-@pytest.mark.req("X-63")
 async def test_a_quiet_organization_is_served_beside_a_noisy_one(fuzzed: Target) -> None:
     failed, said = await abuse.noisy(fuzzed, per_second=5, seconds=3)
     print(said)

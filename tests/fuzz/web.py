@@ -63,6 +63,7 @@ async def run(target: Target, journal: Journal, seed: int, count: int, only: str
     """*count* requests to each method over HTTP, then every odd framing."""
     oracle, maker = Oracle(target.contract, canaries=(CANARY.encode(),)), HttpMaker(target.contract)
     host = urlsplit(target.http).netloc
+    journal.names = dict(target.names)
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(case: Case) -> None:
