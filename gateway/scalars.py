@@ -19,6 +19,9 @@ NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.AS
 FLOAT_MAX = float.fromhex("0x1.fffffep+127")
 
 
+NAMELESS = '""'  # the name of {"": 1} and of ?=1
+
+
 def camel(path: str) -> str:
     """unit_price → unitPrice."""
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), path)
@@ -42,6 +45,8 @@ class Wrong(Exception):
         """Where it stands, as JSON names it: `lines[2].unitPrice`; a name nobody knows stands as it came."""
         known = self.parts[1:] if self.reason == "FIELD_UNKNOWN" else self.parts
         named = self.parts[: len(self.parts) - len(known)] + [p if p[:1] == "[" else camel(p) for p in known]
+        if self.reason == "FIELD_UNKNOWN":
+            named = [named[0] or NAMELESS, *named[1:]]
         return "".join(p if p.startswith("[") else f".{p}" for p in reversed(named)).lstrip(".")
 
 

@@ -298,6 +298,7 @@ def test_a_wrong_value_is_named_with_what_would_be_right(value, path, problem):
         ({"nope": 1}, "nope"),
         ({"child": {"nope": None}}, "child.nope"),
         ({"children": [{"x": 1}]}, "children[0].x"),
+        ({"child": {"": 1}}, 'child.""'),
     ],
 )
 def test_an_unknown_field_is_named_where_it_stands(value, path):
