@@ -8,7 +8,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,21 @@ CLIENTS = 16
 
 
 async def run(
-    rig: Rig, url: str, scripts: Sequence[str], *, seconds: float, clients: int = CLIENTS, threads: int = 2
+    rig: Rig, url: str, scripts: Sequence[str], *, seconds: float, clients: int = CLIENTS, threads: int = 2,
+    variables: Mapping[str, str] | None = None,
+) -> Sample:  # fmt: skip
+    """Transactions of these scripts, chosen at random, on prepared statements; variables are parameters."""
+    said = [part for name, value in (variables or {}).items() for part in ("-D", f"{name}={value}")]
+    return await asyncio.to_thread(_run, rig, url, scripts, max(2, round(seconds)), clients, threads, said)
+
+
+def _run(
+    rig: Rig, url: str, scripts: Sequence[str], seconds: int, clients: int, threads: int, said: list[str]
 ) -> Sample:
-    """Transactions of these scripts, chosen at random, on prepared statements."""
-    return await asyncio.to_thread(_run, rig, url, scripts, max(2, round(seconds)), clients, threads)
-
-
-def _run(rig: Rig, url: str, scripts: Sequence[str], seconds: int, clients: int, threads: int) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         command = [str(rig.tools / "pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", str(threads),
-                   "-T", str(seconds), "-D", "n=0", "-D", f"base={time.time_ns() // 1_000_000}"]  # fmt: skip
+                   "-T", str(seconds), "-D", "n=0", "-D", f"base={time.time_ns() // 1_000_000}",
+                   *said]  # fmt: skip
         for number, script in enumerate(scripts):
             path = Path(folder, f"{number}.sql")
             path.write_text(script, "utf-8")
@@ -67,6 +72,15 @@ def literal(value: Any) -> str:
         return "ARRAY[" + ", ".join(map(literal, value)) + "]"
     text = str(value).replace("\\", "\\\\").replace("'", "''").replace(":", "\\072")
     return f"E'{text}'"
+
+
+def told(value: Any) -> str:
+    """A value as the text of a parameter."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (bytes, memoryview)):
+        return f"\\x{bytes(value).hex()}"
+    return value.isoformat() if isinstance(value, (datetime, date)) else str(value)
 
 
 def filled(statement: str, params: Sequence[Any]) -> str:

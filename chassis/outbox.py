@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.any_pb2 import Any as Any_
@@ -41,6 +41,7 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 log = logging.getLogger(__name__)
 
 
+@lru_cache(maxsize=10_000)
 def part_of(tenant: str) -> int:
     """The partition an organization lives in, the same for ever."""
     return zlib.crc32(uuid.UUID(tenant).bytes) % PARTS
@@ -59,16 +60,30 @@ def _holds_personal(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool
     return False
 
 
+@cache
+def _personal(descriptor: Descriptor) -> tuple[list[str], list[tuple[str, bool]]]:
+    """(the personal fields of a message; those inside which there may be more, and whether they repeat)."""
+    own = [f for f in descriptor.fields if f.GetOptions().Extensions[options_pb2.personal]]
+    inner = [
+        (field.name, bool(field.is_repeated))
+        for field in descriptor.fields
+        if field not in own and field.message_type is not None
+        and field.message_type.full_name.startswith("tradewind.") and _holds_personal(field.message_type)
+    ]  # fmt: skip
+    return [field.name for field in own], inner
+
+
 def impersonal(message: Any) -> Any:
     """The message without its personal fields: all that an event may carry."""
-    if not _holds_personal(message.DESCRIPTOR):
-        return message
-    for field, value in list(message.ListFields()):
-        if field.GetOptions().Extensions[options_pb2.personal]:
-            message.ClearField(field.name)
-        elif field.message_type is not None and field.message_type.full_name.startswith("tradewind."):
-            for item in value if field.is_repeated else [value]:
+    own, inner = _personal(message.DESCRIPTOR)
+    for name in own:
+        message.ClearField(name)
+    for name, repeated in inner:
+        if repeated:
+            for item in getattr(message, name):
                 impersonal(item)
+        elif message.HasField(name):
+            impersonal(getattr(message, name))
     return message
 
 
