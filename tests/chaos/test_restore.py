@@ -24,7 +24,7 @@ def installation() -> Iterator[Installation]:
 
 
 @SLOW
-@pytest.mark.req("OPS-05", "X-77")
+@pytest.mark.req("OPS-05")
 def test_one_service_goes_back_while_the_others_run_and_nobody_contradicts_anybody(
     installation: Installation,
 ) -> None:

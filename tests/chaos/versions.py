@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -41,7 +42,9 @@ STARTS_WITHIN = 240.0
 
 def previous() -> str:
     """The release before this tree: the newest whose contract was kept, other than this version's own."""
-    return max(path.name[1:].partition(".binpb")[0] for path in (ROOT / "proto/released").glob("v*.binpb.gz"))
+    own = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    kept = [path.name[1:].partition(".binpb")[0] for path in (ROOT / "proto/released").glob("v*.binpb.gz")]
+    return max((name for name in kept if name != own), key=lambda name: [int(n) for n in name.split(".")])
 
 
 def tree(folder: Path) -> Path:
