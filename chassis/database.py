@@ -201,3 +201,14 @@ class Database:
         await self.let_go()
         if self._ending:
             await asyncio.wait(self._ending)
+
+
+def is_away(problem: BaseException) -> bool:
+    """Whether it says no more than that the database cannot be reached: what failed may be done again."""
+    if isinstance(problem, ExceptionGroup):
+        return all(is_away(one) for one in problem.exceptions)
+    if isinstance(problem, Refused):
+        return problem.reason == "UNAVAILABLE" and problem.facts.get("what") == "the database"
+    # Of a connection that is lost there is no SQLSTATE, or one of the server's goodbye.
+    gone = isinstance(problem, psycopg.OperationalError) and (problem.sqlstate or "57P01")[:3] == "57P"
+    return gone or isinstance(problem, (psycopg.InterfaceError, ConnectionError))

@@ -23,6 +23,7 @@ from tradewind.type.v1 import feed_pb2
 from chassis import telemetry
 from chassis.bus import Bus
 from chassis.call import Call
+from chassis.database import is_away
 from chassis.jobs import organizations
 from chassis.outbox import PARTS
 from chassis.resync import NOBODY, Resync
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 BATCH = 500  # events per transaction, at most
 ATTEMPTS = 5
+AWAY_SECONDS = 0.2
 Reaction = Callable[[Any, Tx], Awaitable[None]]
 ZERO = "00000000-0000-0000-0000-000000000000"
 
@@ -131,6 +133,8 @@ class Consumer:
         except asyncio.CancelledError:
             raise
         except Exception as problem:
+            if is_away(problem):  # no fault of the events: they wait, however often it goes
+                return await self._back(source, part)
             if len(run) > 1:  # find the one that fails; those before it count
                 for event in run:
                     if event.position <= at:  # the COMMIT was carried out, only its answer was lost
@@ -162,8 +166,9 @@ class Consumer:
                     tx.call = call
                     try:
                         await self.react(event, tx, parked)
-                    except Exception:
-                        if len(run) > 1:  # it counts as an attempt, and the next ones are made alone
+                    except Exception as problem:
+                        # It counts as an attempt, and the next ones are made alone.
+                        if len(run) > 1 and not is_away(problem):
                             self._failures.setdefault((source, part, event.position), 1)
                         raise
 
@@ -191,6 +196,16 @@ class Consumer:
         )  # fmt: skip
 
     # -- what fails ---------------------------------------------------------------------------------
+
+    async def _back(self, source: str, part: int) -> int:
+        """Our position, once the database answers again."""
+        while True:
+            await asyncio.sleep(AWAY_SECONDS)
+            try:
+                return (await self.cursor(source, part))[1]
+            except Exception as problem:
+                if not is_away(problem):
+                    raise
 
     async def _failed(
         self, source: str, part: int, at: int, event: feed_pb2.FeedEvent, problem: Exception, tried: int

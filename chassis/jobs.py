@@ -12,10 +12,8 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 from chassis.call import Call, new_id
-from chassis.kernel.refusals import Refused
+from chassis.database import is_away
 from chassis.store import Store, Tx
 
 if TYPE_CHECKING:
@@ -78,7 +76,7 @@ class Jobs:
         try:
             await self.turn(name, period, work)
         except Exception as problem:
-            if _is_away(problem):
+            if is_away(problem):
                 raise _Away(problem) from None
             log.exception("%s failed; it runs again when it is due", name)
 
@@ -174,17 +172,6 @@ class Jobs:
 
 class _Away(Exception):
     """The database cannot be reached."""
-
-
-def _is_away(problem: BaseException) -> bool:
-    """Whether it says no more than that the database cannot be reached."""
-    if isinstance(problem, ExceptionGroup):
-        return all(_is_away(one) for one in problem.exceptions)
-    if isinstance(problem, Refused):
-        return problem.reason == "UNAVAILABLE" and problem.facts.get("what") == "the database"
-    # Of a connection that is lost there is no SQLSTATE, or one of the server's goodbye.
-    gone = isinstance(problem, psycopg.OperationalError) and (problem.sqlstate or "57P01")[:3] == "57P"
-    return gone or isinstance(problem, psycopg.InterfaceError)
 
 
 async def organizations(store: Store) -> list[str]:

@@ -148,6 +148,24 @@ async def test_a_commit_whose_answer_was_lost_is_not_applied_again(
     assert [name for name, _ in heard.told] == ["c1", "c2", "c3", "c4", "c5"]
 
 
+async def test_a_database_that_keeps_going_away_parks_nothing(
+    listener: tuple[Consumer, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, heard = listener
+    tenant = new_id()
+    part, facts = part_of(tenant), [fact(tenant, n, f"c{n}") for n in range(1, 4)]
+    commit, goes = consumer._transaction, iter(range(ATTEMPTS + 2))
+
+    async def cut_off(*batch: Any) -> None:
+        if next(goes, None) is not None:
+            raise psycopg.OperationalError("consuming input failed: server closed the connection")
+        await commit(*batch)
+
+    monkeypatch.setattr(consumer, "_transaction", cut_off)
+    assert await consumer.apply("customer", part, facts) == 3
+    assert [name for name, _ in heard.told] == ["c1", "c2", "c3"]
+
+
 async def test_an_event_that_keeps_failing_is_parked_and_the_others_go_on(
     listener: tuple[Consumer, Heard],
 ) -> None:
