@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from chassis.call import Call
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, stamped
 from chassis.kernel.refusals import Refused
 
 
@@ -51,11 +50,11 @@ def admit(record: Owned, call: Call) -> Owned:
     if call.user.startswith("services/") or call.scope == "all":
         if record.owner or call.user.startswith("services/"):
             return record
-        return replace(record, owner=call.user, team=record.team or call.team)
+        return stamped(record, owner=call.user, team=record.team or call.team)
     if record.owner in ("", call.user):
         if record.team and record.team not in (call.team, *call.teams):
             raise Refused("PERMISSION_DENIED", permission=call.permission)
-        return replace(record, owner=call.user, team=record.team or call.team)
+        return stamped(record, owner=call.user, team=record.team or call.team)
     if record.team not in reach(call):
         raise Refused("PERMISSION_DENIED", permission=call.permission)
     return record

@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 from chassis import outbox, scope, telemetry
 from chassis.call import Call, derived_id, new_id
 from chassis.database import Database
-from chassis.kernel.record import Owned, Record
+from chassis.kernel.record import Owned, Record, stamped
 from chassis.kernel.refusals import Refused
 from chassis.pipe import Asked, Pipe
 from chassis.tables import Collection, ReadModel, Rows, quoted
@@ -344,7 +344,7 @@ class Tx:
         collection, call = self._collection(type(record)), self.call
         if isinstance(record, Owned) and scoped:
             record = scope.admit(record, call)  # type: ignore[assignment]
-        made = replace(
+        made = stamped(
             record, version=max(1, self.store.version_floor), create_time=call.now, update_time=call.now,
             creator=record.creator or call.user, updater=call.user,
         )  # fmt: skip
@@ -361,9 +361,9 @@ class Tx:
         if before is None:
             raise RuntimeError(f"{collection.prefix}{record.id} was not read in this transaction")
         if before.version != record.version:
-            record = replace(record, version=before.version)
+            record = stamped(record, version=before.version)
         version = max(record.version + 1, self.store.version_floor)
-        made = replace(record, version=version, update_time=call.now, updater=call.user)
+        made = stamped(record, version=version, update_time=call.now, updater=call.user)
         self.writes.update(collection, call.tenant, made, expected=before.version)
         self._seen[collection.name, made.id] = made
         return made
