@@ -97,7 +97,8 @@ def show_mask(value: Any) -> str:
 
 def fill_mask(message: Any, value: Any) -> None:
     """Field paths parted by commas, in either spelling."""
-    paths = text(value).split(",") if value else []
+    said = text(value)
+    paths = said.split(",") if said else []
     for path in paths:
         if not re.fullmatch(r"\*|[A-Za-z][\w.]{0,199}", path, re.ASCII):
             raise Wrong("must be field paths parted by commas, like title,unitPrice")

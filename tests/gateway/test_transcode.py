@@ -274,6 +274,7 @@ def test_whatever_is_taken_is_taken_as_the_reference_takes_it(value):
         ({"at": "0001-01-01T00:00:00+01:00"}, "at", "years 1 and 9999"),
         ({"span": "5"}, "span", "must be a number of seconds like 3.5s"),
         ({"mask": "a b"}, "mask", "must be field paths"),
+        ({"mask": []}, "mask", "must be a string"),
         ({"free": []}, "free", "must be an object"),
         ({"free": {"a": [{"b": "\0"}]}}, "free.a[0].b", "NUL"),
         ({"list": {}}, "list", "must be a list"),
