@@ -14,6 +14,7 @@ from typing import Any
 
 GIVES_UP = 30.0  # seconds; longer than any answer of the gateway takes
 PAUSE = 0.5
+LONGEST_PAUSE = 4.0  # as it doubles: thousands who wait for one gateway are not to be its load
 AGAIN_FOR = 120.0  # seconds in which a request that nobody took is sent again
 
 
@@ -160,7 +161,7 @@ class Load:
 
     async def _one(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         self.sent += 1
-        began, give_up = time.monotonic(), time.monotonic() + AGAIN_FOR
+        began, give_up, pause = time.monotonic(), time.monotonic() + AGAIN_FOR, PAUSE
         headers["x_request_timeout"] = f"{self.timeout:g}"
         while True:
             try:
@@ -174,7 +175,8 @@ class Load:
             if not (self.again and tried_again and time.monotonic() < give_up):
                 break
             self.resent += 1
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
         self.waits.append((began, time.monotonic() - began, problem))
         if problem:
             self.failed[problem] += 1
