@@ -285,6 +285,9 @@ class JsonFormatter(logging.Formatter):
 
 def start_logging(service: str, level: str) -> None:
     """Log JSON lines to standard error."""
+    # A line names neither thread nor source, so nobody looks for them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined,unused-ignore]  # documented: "Optimization"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ class Rate:
     per_second: float
     burst: int
 
-    @property
+    @cached_property
     def policy(self) -> bytes:
         """As the RateLimit-Policy header says it."""
         return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'.encode()

@@ -109,7 +109,8 @@ class App:
         try:
             answer = await self._answer(request, seen)
             seen.status = answer.status
-            return replace(answer, headers=(*answer.headers, *seen.headers)) if seen.headers else answer
+            answer.headers = (*answer.headers, *seen.headers)
+            return answer
         except Gone:
             raise
         except Exception as error:

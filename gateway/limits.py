@@ -44,6 +44,11 @@ class Buckets:
 
     def take(self, key: str) -> Headers:
         """Take one for *key*, or raise Exceeded; the headers tell what is left."""
+        left = self.draw(key)
+        return self._headers(left, 0 if left >= 1 else (1 - left) / self.rate.per_second)
+
+    def draw(self, key: str) -> float:
+        """Take one for *key*, or raise Exceeded; what is left."""
         left = self._level(key)
         if left < 1:
             wait = (1 - left) / self.rate.per_second
@@ -53,7 +58,7 @@ class Buckets:
         self._levels.move_to_end(key)
         if len(self._levels) > self._keys:
             self._levels.popitem(last=False)
-        return self._headers(left - 1, 0 if left >= 2 else (2 - left) / self.rate.per_second)
+        return left - 1
 
     def _level(self, key: str) -> float:
         """What *key* may still take now."""
@@ -83,7 +88,7 @@ class Limits:
     def caller(self, organization: str, who: str) -> Headers:
         """One request of a caller who is known, and of the organization; the headers tell of the caller."""
         headers = self._principal.take(who)
-        self._organization.take(organization)
+        self._organization.draw(organization)
         return headers
 
     async def take_turn(self, organization: str, within: float) -> None:
