@@ -226,20 +226,19 @@ class Relay:
 
     async def _number(self) -> bool:
         """Give positions to what was committed, in the partitions led from here; whether there is more."""
-        async with self.store.database.connection() as connection, connection.pipeline():
-            cursors = [
-                await connection.execute(
+        # In one piece with its end: whoever is frozen here, or cut off, leaves no lock on the heads behind.
+        async with self.store.database.pipe() as pipe:
+            asked = [
+                pipe.ask(
                     "SELECT outbox_number(%s::smallint, %s, %s::double precision), published, pos"
                     " FROM outbox_head WHERE part = %s",
-                    (part, self.who, float(LEASE_SECONDS), part), prepare=True,
+                    (part, self.who, float(LEASE_SECONDS), part),
                 )
                 for part in range(PARTS)
-            ]  # fmt: skip
-            counts = [await cursor.fetchone() for cursor in cursors]
+            ]
+            counts = [(await one.rows())[0] for one in asked]
         busy = False
-        for part, row in enumerate(counts):
-            assert row is not None
-            numbered, published, before = row
+        for part, (numbered, published, before) in enumerate(counts):
             if numbered > 0:
                 self.fresh.set()
                 self.fresh.clear()
@@ -268,10 +267,9 @@ class Relay:
 
     async def _published(self, part: int, upto: int) -> None:
         """Note how far the broker got. Forgotten in a crash it is published again, and dropped there."""
-        async with self.store.database.connection() as connection, connection.pipeline():
-            await connection.execute("BEGIN")
-            await connection.execute("SET LOCAL synchronous_commit TO off")
-            await connection.execute(
-                "SELECT outbox_published(%s::smallint, %s, %s)", (part, self.who, upto), prepare=True
-            )
-            await connection.execute("COMMIT")
+        async with self.store.database.pipe() as pipe:
+            pipe.ask("BEGIN")
+            pipe.ask("SET LOCAL synchronous_commit TO off")
+            pipe.ask("SELECT outbox_published(%s::smallint, %s, %s)", (part, self.who, upto))
+            pipe.ask("COMMIT")
+            await pipe.settle()

@@ -13,6 +13,7 @@ import time
 from itertools import pairwise
 
 import nats
+import psycopg
 from nats.errors import TimeoutError as NothingMore
 from tradewind.inventory.v1 import product_pb2
 from tradewind.type.v1 import feed_pb2
@@ -31,6 +32,7 @@ TURNS = (("relay",), ("listener",), ("relay", "listener"))
 STILL_SECONDS = {"relay": LEASE_SECONDS + 1.0, "listener": 4.0}
 PATIENCE = 30.0  # seconds for the others to take over
 WRITERS = 6
+BLINKS = 30  # each finds a leader that keeps a lock open between two statements every tenth time
 
 
 async def zombies(servers: Servers, seed: int, *, rounds: int, planted: str = "") -> Verdict:
@@ -42,6 +44,7 @@ async def zombies(servers: Servers, seed: int, *, rounds: int, planted: str = ""
         over = asyncio.Event()
         writers = [asyncio.create_task(_write(shop, products, over)) for _ in range(WRITERS)]
         await _passed(found, part_of(shop.tenant), found.head(part_of(shop.tenant))[0] + 20)
+        await _blink(found, shop)
         for nth in range(rounds):
             await _freeze(found, shop, TURNS[nth % len(TURNS)])
         over.set()
@@ -68,6 +71,24 @@ async def _write(shop: Shop, products: list[str], over: asyncio.Event) -> None:
             answer = await shop.ask("UpdateProduct", request)
             shop.verdict.count("lost races" if isinstance(answer, str) else "updates")
         await asyncio.sleep(shop.rng.uniform(0.01, 0.1))
+
+
+async def _blink(found: Pairs, shop: Shop) -> None:
+    """Freeze the leader for a moment, again and again: it never keeps the others from leading meanwhile."""
+    part = part_of(shop.tenant)
+    for _ in range(BLINKS):
+        await asyncio.sleep(shop.rng.uniform(0, 0.05))
+        leader = found.leader(part)
+        leader.send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(0.03)  # what had been sent to PostgreSQL is over
+            with psycopg.connect(found.twins.admin_url, options="-c lock_timeout=500") as db:
+                db.execute("SELECT 1 FROM outbox_head WHERE part = %s FOR UPDATE", (part,))
+        except psycopg.errors.LockNotAvailable:
+            shop.verdict.find("a leader that stands still holds the lock that leads")
+        finally:
+            leader.send(signal.SIGCONT)
+    shop.verdict.count("moments", BLINKS)
 
 
 async def _freeze(found: Pairs, shop: Shop, who: tuple[str, ...]) -> None:
