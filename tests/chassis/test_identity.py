@@ -65,7 +65,13 @@ def swapped(**said: Any) -> str:
 
 PUBLIC = GATEWAY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 PEM = GATEWAY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-NOW = int(time.time())
+
+
+def now() -> int:
+    """The time of the asking: whole runs may take longer than a token lives."""
+    return int(time.time())
+
+
 SERVICE = {"key": CUSTOMER, "head": {"kid": "customer"}, "iss": "tradewind/customer"}
 
 FORGED: dict[str, Callable[[], str]] = {
@@ -102,9 +108,9 @@ FORGED: dict[str, Callable[[], str]] = {
     "an audience among others": lambda: signed(aud=["tradewind", "elsewhere"]),
     "another issuer": lambda: signed(iss="tradewind/customer"),
     "an issuer without a name": lambda: signed(iss="tradewind"),
-    "expired": lambda: signed(iat=NOW - 100, exp=NOW - 40),
-    "of the future": lambda: signed(iat=NOW + 600, exp=NOW + 660),
-    "not valid yet": lambda: signed(nbf=NOW + 600),
+    "expired": lambda: signed(iat=now() - 100, exp=now() - 40),
+    "of the future": lambda: signed(iat=now() + 600, exp=now() + 660),
+    "not valid yet": lambda: signed(nbf=now() + 600),
     "living too long": lambda: signed(exp=int(time.time()) + 3600),
     "living for ever": lambda: signed(exp=10**12),
     "an expiry in words": lambda: signed(exp="never"),

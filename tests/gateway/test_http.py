@@ -752,7 +752,7 @@ async def test_fields_are_named_as_json_names_them_whoever_refuses(notes):
 
 async def test_a_name_that_is_none_stands_as_it_was_sent(notes):
     problem = (await notes.http.post("/v1/notes", json={"text_line": {"no_such": 1}})).json()
-    assert problem["facts"]["field"] == "textLine"
+    assert problem["facts"]["field"] == "note.textLine"
     problem = (await notes.http.post("/v1/notes", json={"price": {"no_such": 1}})).json()
     assert problem["facts"]["field"] == "note.price.no_such"
 
