@@ -38,15 +38,12 @@ class Api:
     """Calls methods by their names, as one user; see HttpApi and GrpcApi."""
 
     token = ""
+    call: Callable[[Method, dict[str, Any]], dict[str, Any]]  # proto3 JSON in and out, over HTTP or gRPC
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         if name not in METHODS:
             raise AttributeError(name)
         return lambda **request: self.call(METHODS[name], request)
-
-    def call(self, method: Method, request: dict[str, Any]) -> dict[str, Any]:
-        """One call; proto3 JSON in and out."""
-        raise NotImplementedError
 
     def as_(self, email: str, password: str) -> Any:
         """The same API, signed in."""
