@@ -18,6 +18,10 @@ EVERY, WITHIN = 3.0, 3.0  # seconds from one question to the next, and for its a
 SILENCES = 4  # so many questions in a row without an answer: the process is frozen
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL answers it with one letter, whoever asks
 
+# Channels of one process share their connections, and the wait after a refused one: a new question would
+# be answered by the last one's refusal.
+NEVER_SHARED = (("grpc.use_local_subchannel_pool", 1),)
+
 
 class Heard(StrEnum):
     """What came of asking. Whoever turns connections away is starting or finishing; that is no silence."""
@@ -57,7 +61,7 @@ def _page(address: str, within: float) -> Heard:
 
 
 def _grpc(address: str, within: float) -> Heard:
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=NEVER_SHARED) as channel:
         try:
             health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=within)
         except grpc.RpcError as problem:
