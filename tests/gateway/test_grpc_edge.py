@@ -23,23 +23,15 @@ from chassis.reasons import reason_of, status_of
 from gateway.grpc_edge import address_of, serve_edge, with_request_id
 from gateway.limits import Limits, LimitSettings, Rate
 from gateway.problem import STATUS
-from tests.gateway.notes import identify, stage
+from tests.gateway.notes import identify
 
 SERVICE = "/tradewind.notes.v1.NoteService"
 TOKEN = (("authorization", "Bearer good"),)
 
 
-@pytest.fixture(scope="module")
-async def notes():
-    async with stage() as running:
-        yield running
-
-
 @pytest.fixture
 async def edge(notes):
     """A client of the gRPC port: call(method, message, metadata) → the answer, parsed."""
-    notes.server.answers.clear()
-    notes.server.asked.clear()
     server = await serve_edge(
         "127.0.0.1", 0, identify=identify, upstream=notes.upstream, contract=notes.contract
     )
