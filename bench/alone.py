@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
+from bench.cpu import own_cpu, since
 from bench.harness import Sample
-from bench.rig import Rig, own_cpu, since
+from bench.rig import Rig
 from chassis import migrate
 from chassis.service import Runtime, Service
 from chassis.settings import Settings

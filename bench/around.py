@@ -18,9 +18,9 @@ import grpc
 from google.protobuf import descriptor_pool
 from tradewind.inventory.v1 import order_pb2
 
+from bench.cpu import spent
 from bench.harness import Bench, Sample
 from bench.orders import collector
-from bench.rig import spent
 from chassis import telemetry
 from chassis.identity import Principal, Signer, Validator
 from chassis.rpc import Server, policy_of

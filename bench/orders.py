@@ -10,8 +10,9 @@ from typing import Any
 
 from bench import load, nine, pgbench
 from bench.company import Company, companies, creating, turns
+from bench.cpu import own_cpu, since
 from bench.harness import Bench, Sample
-from bench.rig import Rig, own_cpu, rig, since
+from bench.rig import Rig, rig
 
 CLIENTS = 24
 SECONDS = 6.0

@@ -13,9 +13,10 @@ from tradewind.customer.v1 import customer_pb2
 
 from bench import load, pgbench
 from bench.company import Company, companies, reading, turns
+from bench.cpu import since, spent
 from bench.envoy import envoy
 from bench.harness import Bench, Sample
-from bench.rig import Rig, rig, since, spent
+from bench.rig import Rig, rig
 from chassis.identity import Principal
 from services.customer.store import CustomerStore
 

@@ -13,8 +13,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.cpu import since
 from bench.harness import Sample
-from bench.rig import Rig, since
+from bench.rig import Rig
 
 CLIENTS = 16
 

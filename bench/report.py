@@ -26,14 +26,13 @@ def text(bench: Bench) -> str:
         *map(_line, bench.rows),
         "",
     ]
+    lines += [f"**Missing: `{name}` broke off.** {why}\n" for name, why in bench.failed.items()]
     notes = [f"- {row.work}: {row.note}" for row in bench.rows if row.note]
     lines += [*notes, ""] if notes else []
     lines += ["## CPU, in microseconds each", "", "| work | by part |", "|---|---|"]
     for what, parts in bench.costs:
         told = " · ".join(f"{part} {measured.median:,.0f}" for part, measured in parts.items())
         lines.append(f"| {what} | {told} |")
-    for name, why in bench.failed.items():
-        lines += ["", f"`{name}` gave nothing: {why}"]
     return "\n".join(lines) + "\n"
 
 

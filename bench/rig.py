@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.cpu import spent, spent_by_all
 from chassis import migrate
 from chassis.identity import Principal, Signer
 from stack import files, layout
 from stack.supervisor import Child, Supervisor, wait_ready
-
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Rig:
@@ -80,7 +78,7 @@ class Rig:
     def cpu(self, *processes: str) -> dict[str, float]:
         """CPU seconds so far of these processes, and of PostgreSQL with all its children."""
         found = {name: spent(self.pid(name)) for name in processes}
-        return found | {"postgres": spent(self.postgres) + sum(map(spent, _children(self.postgres)))}
+        return found | {"postgres": spent_by_all(self.postgres)}
 
 
 @contextmanager
@@ -109,28 +107,3 @@ def rig(*processes: str, broker: bool = True, **env: str) -> Iterator[Rig]:
             child.stop()
         running.stop()
         shutil.rmtree(home, ignore_errors=True)
-
-
-def own_cpu() -> float:
-    """CPU seconds of this process so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """What was spent between two looks."""
-    return {name: after[name] - before[name] for name in before}
-
-
-def spent(pid: int) -> float:
-    """CPU seconds of a process and of those of its children that have ended."""
-    try:
-        cells = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0  # ended just now: its parent has it
-    return sum(map(int, cells[11:15])) / TICKS
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]

@@ -16,10 +16,11 @@ from typing import Any
 from tradewind.inventory.v1 import events_pb2
 
 from bench import pgbench
+from bench.cpu import own_cpu, since
 from bench.harness import Bench, Sample
 from bench.nine import ID
 from bench.pgbench import Raw, filled, told
-from bench.rig import Rig, own_cpu, rig, since
+from bench.rig import Rig, rig
 from chassis.call import Call, new_id
 from chassis.database import Database
 from chassis.kernel.pricing import NOTHING
