@@ -21,8 +21,7 @@ async def found(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
         yield ready
 
 
-# Not zombies: run among others it sometimes does not end; see the README.
-@pytest.mark.parametrize("rig", sorted(set(SHORT) - {"zombies"}))
+@pytest.mark.parametrize("rig", sorted(SHORT))
 async def test_nothing_is_broken(found: Rigs, rig: str) -> None:
     verdict = await found.run(rig, SEEDS[0], **SHORT[rig])
     print(verdict)
