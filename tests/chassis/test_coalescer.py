@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import psycopg
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from chassis import coalescer
 from chassis.call import Call, new_id
 from chassis.coalescer import Coalescer
 from chassis.kernel.refusals import Refused
@@ -94,6 +97,24 @@ async def test_the_same_request_twice_at_once_is_carried_out_once(desk: Desk, be
     assert isinstance(other, Refused) and other.reason == "REQUEST_ID_REUSED"
     assert isinstance(stranger, StringValue)  # another's ids are another's
     assert titles(below, here) == ["a", "c"]
+
+
+async def test_answers_given_before_are_looked_up_by_their_keys_however_many_there_are(
+    notes: NoteStore,
+) -> None:
+    here = new_id()
+    rehearsal = Call(tenant=here, user="services/customer", validate_only=True)
+    async with notes.begin(rehearsal) as tx:
+        await tx.run(  # rows that the planner knows nothing of
+            "INSERT INTO answers SELECT %s::uuid, 'users/a', '/x/Note', n::text, '', false, ''"
+            " FROM generate_series(1, 5000) AS n", [here],
+        )  # fmt: skip
+        asked = [["users/a"] * 16, [str(n) for n in range(16)], here, "/x/Note"]
+        assert len(await tx.rows(coalescer._ANSWERS, asked)) == 15
+        plan = await tx.rows("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + coalescer._ANSWERS, asked)
+    looked = json.dumps(plan[0]["QUERY PLAN"])
+    assert "request_id = asked.id" in looked
+    assert not re.search(r'"Rows Removed by \w+": [1-9]', looked)
 
 
 async def test_what_breaks_the_statement_breaks_its_own_call_alone(desk: Desk, below: Below) -> None:
