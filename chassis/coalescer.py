@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from chassis.call import Call
 from chassis.kernel.refusals import Refused
 from chassis.reasons import FINAL, Reasons
-from chassis.store import Replayed, Store, Tx
+from chassis.store import Ahead, Replayed, Store, Tx
 
 P = TypeVar("P")
 AT_ONCE = 256
@@ -48,7 +48,7 @@ class _Waiting:
 class Coalescer(Generic[P]):
     """One method's calls, a transaction after the other for each organization.
 
-    *prepare* reads and locks, in a fixed order, what any of the requests may need; *decide* answers one of
+    *prepare* asks for what any of the requests may need, locked in a fixed order; *decide* answers one of
     them from that, or refuses. It cannot wait, so nobody comes in between; what it wrote before it refused
     is forgotten.
     """
@@ -108,28 +108,31 @@ class Coalescer(Generic[P]):
         deadline = max(one.call.deadline for one in batch)
         call = Call(tenant=batch[0].call.tenant, user=self.user, deadline=deadline)
         async with self.store.begin(call) as tx:
-            known = await self._answered(tx, batch)
-            fresh = [one for one in batch if one.key not in known]
-            found = await self._prepare(tx, [one.request for one in fresh])
-            told = {one: self._outcome(tx, one, found) for one in fresh}
+            preparing = self._prepare(tx, [one.request for one in batch])
+            # Asked for behind the locks, so that an answer is seen whose transaction they waited for.
+            answered = self._answered(tx, batch)
+            found, known = await preparing, await answered
+            told = {one: self._outcome(tx, one, found) for one in batch if one.key not in known}
             tx.call = call
         return [told[one] if one in told else known[one.key] for one in batch]
 
-    async def _answered(self, tx: Tx, batch: Sequence[_Waiting]) -> dict[tuple[str, str], Exception]:
+    def _answered(self, tx: Tx, batch: Sequence[_Waiting]) -> Ahead[dict[tuple[str, str], Exception]]:
         """What those hear that were answered before."""
         asked = {one.key: one for one in batch if one.call.request_id}
-        if not asked:
-            return {}
-        users, ids = zip(*asked, strict=True)
-        rows = await tx.rows(_ANSWERS, [list(users), list(ids), tx.call.tenant, batch[0].call.method])
-        heard: dict[tuple[str, str], Exception] = {}
-        for row in rows:
-            key = (row["principal"], row["request_id"])
-            if bytes(row["request_hash"]) != asked[key].call.request_hash:
-                heard[key] = Refused("REQUEST_ID_REUSED", field="request_id")
-            else:
-                heard[key] = Replayed(row["refused"], bytes(row["response"]))
-        return heard
+        users, ids = [user for user, _ in asked], [once for _, once in asked]
+        reading = tx.rows(_ANSWERS, [users, ids, tx.call.tenant, batch[0].call.method]) if asked else None
+
+        async def receive() -> dict[tuple[str, str], Exception]:
+            heard: dict[tuple[str, str], Exception] = {}
+            for row in await reading if reading else ():
+                key = (row["principal"], row["request_id"])
+                if bytes(row["request_hash"]) != asked[key].call.request_hash:
+                    heard[key] = Refused("REQUEST_ID_REUSED", field="request_id")
+                else:
+                    heard[key] = Replayed(row["refused"], bytes(row["response"]))
+            return heard
+
+        return Ahead(receive)
 
     def _outcome(self, tx: Tx, one: _Waiting, found: P) -> Message | Exception:
         """The answer of one, or its refusal; a final one is kept like an answer."""

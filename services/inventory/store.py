@@ -129,6 +129,22 @@ def perhaps_warehouse(tx: Tx, name: str) -> Ahead[Warehouse | None]:
     return Ahead(receive)
 
 
+def warehouses_of(tx: Tx, names: Iterable[str]) -> Ahead[dict[str, str]]:
+    """What these warehouses are called, "" being the first by code; those that are not there are missing."""
+    names = set(names)
+    ids = sorted(name.removeprefix("warehouses/") for name in names if name.startswith("warehouses/"))
+    named = tx.all(Warehouse, among(InventoryStore.warehouses.table.c.id, ids)) if ids else None
+    first = perhaps_warehouse(tx, "") if "" in names else None
+
+    async def receive() -> dict[str, str]:
+        found = {tx.name(warehouse): tx.name(warehouse) for warehouse in await named} if named else {}
+        if first and (usual := await first):
+            found[""] = tx.name(usual)
+        return found
+
+    return Ahead(receive)
+
+
 async def lock_stock(tx: Tx, places: Iterable[Place]) -> dict[Place, Stock]:
     """The balances at these places, locked until the commit.
 
@@ -141,6 +157,29 @@ async def lock_stock(tx: Tx, places: Iterable[Place]) -> dict[Place, Stock]:
         Stock, among(InventoryStore.stock.table.c.id, ids), order="product, warehouse", lock=True
     )
     return {(stock.product, stock.warehouse): stock for stock in found}
+
+
+# "" is the first warehouse by code, as in perhaps_warehouse. Products and warehouses without a name have no
+# balance: said so that the index over both, which leaves them out, may be used.
+_ON_THE_SHELF = """product = ANY(%s) AND product <> '' AND warehouse <> '' AND warehouse IN (
+  SELECT named FROM unnest(%s::text[]) AS named UNION ALL
+  (SELECT 'warehouses/' || id FROM warehouses
+   WHERE tenant_id = %s AND delete_time IS NULL AND '' = ANY(%s::text[]) ORDER BY code LIMIT 1))"""
+
+
+def lock_shelf(tx: Tx, products: Iterable[str], warehouses: Iterable[str]) -> Ahead[dict[Place, Stock]]:
+    """The balances of these products in these warehouses, locked like those of `lock_stock`.
+
+    Named by what they are of, not by their ids: the warehouse that nobody named need not be known yet.
+    """
+    named = sorted(warehouses)
+    where = (_ON_THE_SHELF, [sorted(products), named, tx.call.tenant, named])
+    reading = tx.all(Stock, where, order="product, warehouse", lock=True)
+
+    async def receive() -> dict[Place, Stock]:
+        return {(stock.product, stock.warehouse): stock for stock in await reading}
+
+    return Ahead(receive)
 
 
 async def open_stock(tx: Tx, product: Product, warehouse: Warehouse) -> Stock:

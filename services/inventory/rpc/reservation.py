@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from chassis.kernel.values import Quantity
 from chassis.rpc import Rpc
 from chassis.service import Runtime
 from chassis.shapes import read_decimal, read_time
-from chassis.store import Tx
+from chassis.store import Ahead, Tx
 from services.inventory.domain.product import Product
 from services.inventory.domain.reservation import Reservation
 from services.inventory.domain.stock import Stock, positive
@@ -23,10 +22,10 @@ from services.inventory.store import (
     Place,
     free,
     hold,
-    lock_stock,
+    lock_shelf,
     products_of,
     show_reservation,
-    warehouse_of,
+    warehouses_of,
 )
 
 USUAL, LONGEST = timedelta(minutes=15), timedelta(days=30)
@@ -71,19 +70,17 @@ class _Shelf:
     stock: dict[Place, Stock]
 
 
-async def _read_shelf(tx: Tx, requests: Sequence[Any]) -> _Shelf:
+def _read_shelf(tx: Tx, requests: Sequence[Any]) -> Ahead[_Shelf]:
     """Products and warehouses, and every balance that may change, locked all at once and in one order."""
-    products = await products_of(tx, {request.product for request in requests})
-    warehouses: dict[str, str] = {}
-    for asked in {request.warehouse for request in requests}:
-        with suppress(Refused):  # said to those who named it
-            warehouses[asked] = tx.name(await warehouse_of(tx, asked))
-    places = {
-        (request.product, warehouses[request.warehouse])
-        for request in requests
-        if request.product in products and request.warehouse in warehouses
-    }
-    return _Shelf(products, warehouses, await lock_stock(tx, places))
+    asked = {request.product for request in requests}
+    named = {request.warehouse for request in requests}
+    products, warehouses = products_of(tx, asked), warehouses_of(tx, named)
+    stock = lock_shelf(tx, asked, named)
+
+    async def receive() -> _Shelf:
+        return _Shelf(await products, await warehouses, await stock)
+
+    return Ahead(receive)
 
 
 def _reserve(tx: Tx, request: Any, shelf: _Shelf) -> Any:
