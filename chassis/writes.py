@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from chassis.kernel.record import Record
 from chassis.tables import Collection, Rows, quoted
@@ -28,11 +28,20 @@ ARMS = 24  # per statement: a longer one costs more to plan than it saves
 Arm = tuple[str, list[Any], str]  # statement, parameters, what to say when it touched no row
 
 
+class _Kept(NamedTuple):
+    """A record as it is to stand in its table; its row is made when it is sent: it may change until then."""
+
+    collection: Collection[Any]
+    tenant: str
+    record: Record
+    expected: int | None = None  # the version it has there; None: it is new
+
+
 class Writes:
     """The writes of one transaction, in the order of their making; the last word on a row wins."""
 
     def __init__(self) -> None:
-        self._arms: dict[Any, Arm] = {}
+        self._arms: dict[Any, Arm | _Kept] = {}
         # (table, columns) → the table, and its rows by their place
         self._puts: dict[tuple[Any, ...], tuple[Rows, dict[tuple[Any, ...], list[Any]]]] = {}
         self._folds: dict[tuple[str, tuple[Any, ...]], tuple[Rows, str, dict[str, Any], dict[str, int]]] = {}
@@ -64,18 +73,17 @@ class Writes:
         if key in self._arms and key not in self._inserted:  # the row that was there goes first
             self._arms[object()] = self._arms.pop(key)
         self._inserted[key] = collection
-        self._arms[key] = (collection.insert, [tenant, *collection.row(record)], "")
+        self._arms[key] = _Kept(collection, tenant, record)
 
     def update(self, collection: Collection[Any], tenant: str, record: Record, expected: int) -> None:
         key = (collection.name, record.id)
         if key in self._inserted and key in self._arms:
-            self._arms[key] = (collection.insert, [tenant, *collection.row(record)], "")
+            self._arms[key] = _Kept(collection, tenant, record)
             return
         # A record saved twice before it was sent is still, in the table, what it was at first.
         expected = self._expected.setdefault(key, expected) if key in self._arms else expected
         self._expected[key] = expected
-        params = [*collection.changed(collection.row(record)), tenant, record.id, expected]
-        self._arms[key] = (collection.update, params, f"ETAG_MISMATCH {collection.prefix}{record.id}")
+        self._arms[key] = _Kept(collection, tenant, record, expected)
 
     def delete(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
@@ -169,12 +177,12 @@ class Writes:
                 new.setdefault(self._inserted[key].name, []).append(key)
         together = {key: keys for keys in new.values() if len(keys) >= MANY for key in keys}
         arms: list[Arm] = []
-        for key, arm in self._arms.items():
+        for key, kept in self._arms.items():
             keys = together.get(key, [])
             if not keys:
-                arms.append(arm)
+                arms.append(_arm(kept))
             elif key == keys[-1]:
-                columns = _columns([self._arms[one][1] for one in keys])
+                columns = _columns([_arm(self._arms[one])[1] for one in keys])
                 arms.append((self._inserted[key].insert_many, columns, ""))
         return arms
 
@@ -185,6 +193,18 @@ class Writes:
         self._arms, self._puts, self._folds, self._facts, self._answers = {}, {}, {}, [], []
         self._expected, self._inserted = {}, {}
         return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
+
+
+def _arm(kept: Arm | _Kept) -> Arm:
+    """The statement that keeps a record."""
+    if not isinstance(kept, _Kept):
+        return kept
+    collection, tenant, record, expected = kept
+    cells = collection.row(record)
+    if expected is None:
+        return collection.insert, [tenant, *cells], ""
+    params = [*collection.changed(cells), tenant, record.id, expected]
+    return collection.update, params, f"ETAG_MISMATCH {collection.prefix}{record.id}"
 
 
 def _many(rows: Rows, columns: Sequence[str], cells: list[list[Any]], action: str) -> Arm:
@@ -212,8 +232,15 @@ def _columns(rows: Iterable[Sequence[Any]]) -> list[Any]:
     return [_array(cells) for cells in zip(*rows, strict=True)]
 
 
-def _array(cells: Iterable[Any]) -> str:
+def _array(cells: Sequence[Any]) -> str:
     """Values as the text of an array: the driver looks at each by itself, and takes ten times as long."""
+    kinds = set(map(type, cells))
+    if kinds == {str}:
+        joined = '","'.join(cells)
+        if "\\" not in joined and joined.count('"') == 2 * (len(cells) - 1):  # nothing in them to escape
+            return '{"' + joined + '"}'
+    if kinds == {int}:
+        return "{" + ",".join(map(str, cells)) + "}"
     return "{" + ",".join(map(_element, cells)) + "}"
 
 
@@ -222,8 +249,12 @@ def _element(value: Any) -> str:
         return "NULL"
     if isinstance(value, int):
         return str(value)  # true and false are read as well
-    text = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bytes):
+        return f'"\\\\x{value.hex()}"'
+    text = str(value)
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _cell(value: Any) -> Any:
