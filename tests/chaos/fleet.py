@@ -27,9 +27,9 @@ EMAIL, PASSWORD = "failover@example.com", "a long password for failover"
 STARTS_WITHIN, ENDS_WITHIN = 90.0, 60.0
 DRAIN = "0.5"  # seconds, instead of 3: enough to hear NOT_SERVING on one machine
 SERVES = health_pb2.HealthCheckResponse.SERVING
-# A gateway as it would be without the one option that notices a frozen peer.
+# A gateway as it would be without what notices a frozen peer, on channels and on its own connections.
 DEAF = (
-    "from chassis import clients;"
+    "from chassis import clients; from gateway import direct; direct.PULSE_WITHIN = 1e9;"
     "clients.OPTIONS[:] = [o for o in clients.OPTIONS if o[0] != 'grpc.http2.ping_timeout_ms'];"
     "from gateway.__main__ import main; main([])"
 )
