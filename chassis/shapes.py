@@ -35,9 +35,15 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 def money_message(value: Money) -> money_pb2.Money:
     """google.type.Money of a kernel Money; units and nanos share their sign."""
+    message = money_pb2.Money()
+    _put_money(message, value)
+    return message
+
+
+def _put_money(message: money_pb2.Money, value: Money) -> None:
     sign = -1 if value.amount < 0 else 1
     units, rest = divmod(abs(value.amount), SCALE)
-    return money_pb2.Money(currency_code=value.currency, units=sign * units, nanos=sign * rest * 100_000)
+    message.currency_code, message.units, message.nanos = value.currency, sign * units, sign * rest * 100_000
 
 
 def read_money(message: money_pb2.Money, path: str = "amount") -> Money:
@@ -65,7 +71,23 @@ def read_decimal(message: decimal_pb2.Decimal, path: str) -> int:
 
 def date_message(value: date) -> date_pb2.Date:
     """google.type.Date of a calendar date."""
-    return date_pb2.Date(year=value.year, month=value.month, day=value.day)
+    message = date_pb2.Date()
+    _put_date(message, value)
+    return message
+
+
+def _put_date(message: date_pb2.Date, value: date) -> None:
+    message.year, message.month, message.day = value.year, value.month, value.day
+
+
+def _put_decimal(message: decimal_pb2.Decimal, value: Quantity | Percent) -> None:
+    message.value = str(value)
+
+
+def _put_time(message: timestamp_pb2.Timestamp, value: datetime) -> None:
+    since = value - _FIRST  # what FromDatetime does, in a quarter of the time
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1000
 
 
 def read_date(message: date_pb2.Date, path: str) -> date:
@@ -87,24 +109,19 @@ def read_time(message: timestamp_pb2.Timestamp, path: str) -> datetime:
 
 
 To = Callable[[Any], Any]
+Put = Callable[[Any, Any], None]  # into the empty message of a field: made beside it, it would be copied
 Read = Callable[[Any, str], Any]
 
 
-def _well_known(kind: Any) -> tuple[To, Read] | None:
+def _well_known(kind: Any) -> tuple[Put, Read] | None:
     if kind is Money:
-        return money_message, read_money
+        return _put_money, read_money
     if kind in (Quantity, Percent):
-        return (lambda v: decimal_pb2.Decimal(value=str(v))), (lambda m, path: kind(read_decimal(m, path)))
+        return _put_decimal, (lambda m, path: kind(read_decimal(m, path)))
     if kind is datetime:
-
-        def stamp(value: datetime) -> timestamp_pb2.Timestamp:
-            since = value - _FIRST  # what FromDatetime does, in a quarter of the time
-            seconds = since.days * 86_400 + since.seconds
-            return timestamp_pb2.Timestamp(seconds=seconds, nanos=since.microseconds * 1000)
-
-        return stamp, read_time
+        return _put_time, read_time
     if kind is date:
-        return date_message, read_date
+        return _put_date, read_date
     return None
 
 
@@ -131,24 +148,47 @@ def _class(kind: Any) -> type[Any]:
     return kind
 
 
-def _part(kind: Any, field: Any) -> tuple[To, Read]:
-    """(to message value, read message value) of one value of this type."""
+def _part(kind: Any, field: Any) -> tuple[Put | None, To, Read]:
+    """(into a message of its own, or to a plain value; back) of one value of this type."""
     if known := _well_known(kind):
-        return known
+        return known[0], _same, known[1]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return _enum(kind, field)
+        return None, *_enum(kind, field)
     if is_dataclass(kind):
         nested: Shape[Any, Any] = Shape(_class(kind), GetMessageClass(field.message_type))
-        return nested.shown, nested.read
+        return nested.put, _same, nested.read
     if kind is str and field.enum_type is not None:
         numbers = {value.name: value.number for value in field.enum_type.values}
         names = {number: name for name, number in numbers.items()}
-        return (lambda v: numbers.get(v, 0)), (lambda n, _: names.get(n, "") if n else "")
-    return _same, (lambda v, _: v)
+        return None, (lambda v: numbers.get(v, 0)), (lambda n, _: names.get(n, "") if n else "")
+    return None, _same, _as_it_is
 
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _as_it_is(value: Any, _path: str) -> Any:
+    return value
+
+
+def _putting(name: str, inside: Put | None, to: To, *, repeated: bool, mapped: bool) -> Put:
+    """Sets a message's field of that name to a value."""
+    if mapped:
+        return lambda message, value: getattr(message, name).update(value)
+    if repeated and inside:
+
+        def put_each(message: Any, values: Any) -> None:
+            items = getattr(message, name)
+            for value in values:
+                inside(items.add(), value)
+
+        return put_each
+    if repeated:
+        return lambda message, values: getattr(message, name).extend(map(to, values))
+    if inside:
+        return lambda message, value: inside(getattr(message, name), value)
+    return lambda message, value: setattr(message, name, to(value))
 
 
 class _Member:
@@ -162,12 +202,11 @@ class _Member:
         self.map = isinstance(origin, type) and issubclass(origin, Mapping)
         kind = typing.get_args(inner)[0] if self.repeated else inner
         self.is_message = field.message_type is not None
-        self.to: Any
-        self.read_one: Any
-        one, self.read_one = (_same, (lambda v, _: v)) if self.map else _part(kind, field)
-        self.to = dict if self.map else (lambda values: [one(v) for v in values]) if self.repeated else one
+        inside, to, self.read_one = (None, _same, _as_it_is) if self.map else _part(kind, field)
+        self.put = _putting(name, inside, to, repeated=self.repeated, mapped=self.map)
         # Left out where it says nothing, as on the wire.
-        self.plain = self.to is _same and not field.has_presence
+        single = not (self.repeated or self.map or inside or field.has_presence)
+        self.plain = single and to is _same
 
     def read(self, message: Message, path: str) -> Any:
         at = f"{path}{self.field.name}"
@@ -206,7 +245,7 @@ class Shape(Generic[R, M]):
                 raise TypeError(f"{field.full_name} has no field or property on {record.__qualname__}")
         members = [*self.members.values(), *self.computed]
         self._plain = [member.name for member in members if member.plain]
-        self._made = [(member.name, member.to, member.repeated) for member in members if not member.plain]
+        self._made = [(member.name, member.put, member.repeated) for member in members if not member.plain]
         self._last: tuple[Any, Any] = (None, None)
         self._required = {
             f.name for f in fields(_class(record))
@@ -236,18 +275,23 @@ class Shape(Generic[R, M]):
 
     def shown(self, record: R) -> M:
         """The record as its message, made anew."""
-        out: dict[str, Any] = {}
+        message = self.message()
+        self.put(message, record)
+        return message
+
+    def put(self, message: Any, record: R) -> None:
+        """Fill an empty message with the record."""
+        message.SetInParent()  # it is there, even if nothing is to be said of it
         for name in self._plain:
             if value := getattr(record, name):
-                out[name] = value
-        for name, to, repeated in self._made:
+                setattr(message, name, value)
+        for name, put, repeated in self._made:
             value = getattr(record, name)
             if value is not None and (value or not repeated):
-                out[name] = to(value)
+                put(message, value)
         if self.prefix:
-            out["name"] = self.prefix + record.id  # type: ignore[attr-defined]
-            out["etag"] = str(record.version)  # type: ignore[attr-defined]
-        return self.message(**out)
+            message.name = self.prefix + record.id  # type: ignore[attr-defined]
+            message.etag = str(record.version)  # type: ignore[attr-defined]
 
     def values(self, message: M, only: Iterable[str] | None = None, path: str = "") -> dict[str, Any]:
         """The message's fields as record values; absent messages keep the record's default."""

@@ -69,6 +69,8 @@ def parse_scaled(text: str) -> int:
 def format_scaled(amount: int, least: int = 0) -> str:
     """Ten-thousandths as decimal text without idle zeros, but with at least *least* decimals."""
     whole, fraction = divmod(abs(amount), SCALE)
+    if not fraction and not least:
+        return f"-{whole}" if amount < 0 else str(whole)
     digits = f"{fraction:04d}".rstrip("0").ljust(least, "0")
     return f"{'-' if amount < 0 else ''}{whole}{'.' + digits if digits else ''}"
 
