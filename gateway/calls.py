@@ -47,7 +47,8 @@ class Endpoint:
         self._fill = transcoder.fill(rule.method.input)
         output = transcoder.message_class(rule.method.output)
         self._read: Any = output.FromString  # type: ignore[attr-defined]
-        self.show = transcoder.show(rule.method.output)
+        self._write = transcoder.write(rule.method.output)
+        self._etagged = "etag" in rule.method.output.fields_by_name
         self._query = Query(rule)
         fields = rule.method.input.fields_by_name
         self._held = fields[rule.body].message_type if rule.body in fields else None
@@ -124,15 +125,14 @@ class Endpoint:
             )
         finally:
             limits.give_turn(who)
-        said = self.show(self._read(answer))
-        etag = said.get("etag") if type(said) is dict else None
-        if not etag:
-            return Answer(200, jsontext.render(said))
-        quoted = f'"{etag}"'.encode()
+        said = self._read(answer)
+        if not self._etagged or not said.etag:
+            return Answer(200, self._write(said).encode())
+        quoted = f'"{said.etag}"'.encode()
         headers = ((b"etag", quoted),)
         if request.method == "GET" and request.headers.get(b"if-none-match") == quoted:
             return Answer(304, b"", headers=headers)
-        return Answer(200, jsontext.render(said), headers=headers)
+        return Answer(200, self._write(said).encode(), headers=headers)
 
     async def open(self, request: Request, segments: list[str], identity: Identity | None) -> tuple[Any, Any]:
         """Begin a stream; the call, and the message that began it."""
@@ -147,10 +147,10 @@ class Endpoint:
         )
         return call, message
 
-    def read(self, answer: bytes) -> Any:
-        """One message of a stream, as it came and as JSON."""
+    def read(self, answer: bytes) -> tuple[Any, bytes]:
+        """One message of a stream, and its JSON."""
         message = self._read(answer)
-        return message, self.show(message)
+        return message, self._write(message).encode()
 
     def _call(self) -> Any:
         try:

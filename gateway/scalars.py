@@ -8,11 +8,15 @@ import math
 import re
 import struct
 from collections.abc import Callable
+from json.encoder import encode_basestring
 from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
 Convert = Callable[[Any], Any]
+Write = Callable[[Any], str]
+
+quoted: Write = encode_basestring  # a string as JSON has it
 
 WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,19})", re.ASCII)
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -183,43 +187,52 @@ def key_converter(field: FieldDescriptor) -> Convert:
     return convert
 
 
-def renderer(field: FieldDescriptor) -> Convert | None:
-    """How a value of *field*, which is no message, is written in JSON; None when it stands as it is."""
+def writer(field: FieldDescriptor) -> Write:
+    """How a value of *field*, which is no message, is written in JSON."""
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return lambda value: base64.b64encode(value).decode()
-    if field.cpp_type in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64):
-        return str
-    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
-        return real
-    if field.cpp_type == FieldDescriptor.CPPTYPE_FLOAT:
-        return short_real
+        return lambda value: f'"{base64.b64encode(value).decode()}"'
     if field.enum_type:
         if field.enum_type.full_name == "google.protobuf.NullValue":
-            return lambda value: None
-        names = {value.number: value.name for value in reversed(field.enum_type.values)}
-        return lambda value: names.get(value, value)
-    return None
+            return lambda value: "null"
+        names = {value.number: f'"{value.name}"' for value in reversed(field.enum_type.values)}
+        return lambda value: names.get(value) or str(value)
+    return _WRITERS.get(field.cpp_type, str)
 
 
-def key_renderer(field: FieldDescriptor) -> Convert:
+def key_writer(field: FieldDescriptor) -> Write:
     """How a map's key becomes the key of a JSON object."""
-    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        return lambda value: "true" if value else "false"
-    return str
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return quoted
+    return lambda value: f'"{str(value).lower()}"'
 
 
-def real(value: float) -> float | str:
+def truth(value: bool) -> str:
+    """Unquoted."""
+    return "true" if value else "false"
+
+
+def real(value: float) -> str:
     """A number, or the word proto3 JSON has for what is none."""
     if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+        return repr(value)
+    return '"NaN"' if math.isnan(value) else ('"Infinity"' if value > 0 else '"-Infinity"')
 
 
-def short_real(value: float) -> float | str:
+def short_real(value: float) -> str:
     """The shortest decimal that is still the same 32-bit float."""
     if math.isfinite(value):
         for digits in range(6, 9):
             short = float(f"{value:.{digits}g}")
             if abs(short) <= FLOAT_MAX and struct.unpack("f", struct.pack("f", short))[0] == value:
-                return short
+                return repr(short)
     return real(value)
+
+
+_WRITERS: dict[int, Write] = {
+    FieldDescriptor.CPPTYPE_STRING: quoted,
+    FieldDescriptor.CPPTYPE_BOOL: truth,
+    FieldDescriptor.CPPTYPE_INT64: lambda value: f'"{value}"',
+    FieldDescriptor.CPPTYPE_UINT64: lambda value: f'"{value}"',
+    FieldDescriptor.CPPTYPE_DOUBLE: real,
+    FieldDescriptor.CPPTYPE_FLOAT: short_real,
+}

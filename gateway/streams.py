@@ -85,8 +85,7 @@ async def _hang_up(receive: Receive) -> None:
         pass
 
 
-def _part(kind: bytes, message: Any, shown: Any) -> bytes:
-    text = jsontext.render(shown)
+def _part(kind: bytes, message: Any, text: bytes) -> bytes:
     if kind == LINES:
         return text + b"\n"
     head = b""

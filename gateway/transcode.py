@@ -12,8 +12,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.scalars import Convert, Wrong, converter, key_converter, key_renderer, renderer
-from gateway.wellknown import SHAPES, WRAPPERS, Fill, Show, show_empty
+from gateway.scalars import Convert, Write, Wrong, converter, key_converter, key_writer, quoted, writer
+from gateway.wellknown import SHAPES, WRAPPERS, Fill, write_empty
 
 ANY = "google.protobuf.Any"
 NULLABLE = ("google.protobuf.Value", "google.protobuf.NullValue")
@@ -32,30 +32,30 @@ class _Entry:
 
 
 class Transcoder:
-    """Shows messages as JSON values and fills messages from them, with a walk compiled per type."""
+    """Writes messages as JSON and fills messages from JSON values, with a walk compiled per type."""
 
     def __init__(self, pool: DescriptorPool) -> None:
         self.pool = pool
-        self._shows: dict[str, Show] = {}
+        self._writes: dict[str, Write] = {}
         self._fills: dict[str, Fill] = {}
 
     def message_class(self, descriptor: Descriptor) -> Callable[[], Any]:
-        """The class whose instances this transcoder fills and shows."""
+        """The class whose instances this transcoder fills and writes."""
         return GetMessageClass(descriptor)
 
-    def show(self, descriptor: Descriptor) -> Show:
-        """Message → JSON value."""
+    def write(self, descriptor: Descriptor) -> Write:
+        """Message → the text of its JSON value."""
         name = descriptor.full_name
-        if name not in self._shows:
+        if name not in self._writes:
             if name in SHAPES:
-                self._shows[name] = SHAPES[name][0]
+                self._writes[name] = SHAPES[name][0]
             elif name in WRAPPERS:
-                self._shows[name] = self._show_wrapper(descriptor)
+                self._writes[name] = self._write_wrapper(descriptor)
             elif name == ANY:
-                self._shows[name] = self._show_any
+                self._writes[name] = self._write_any
             else:
-                self._shows[name] = show_empty if not descriptor.fields else self._show_fields(descriptor)
-        return self._shows[name]
+                self._writes[name] = write_empty if not descriptor.fields else self._write_fields(descriptor)
+        return self._writes[name]
 
     def fill(self, descriptor: Descriptor) -> Fill:
         """(empty message, JSON value) → the message filled, or Wrong."""
@@ -71,57 +71,58 @@ class Transcoder:
                 self._fills[name] = self._fill_fields(descriptor)
         return self._fills[name]
 
-    def _show_fields(self, descriptor: Descriptor) -> Show:
-        table: dict[FieldDescriptor, tuple[str, Show | None]] = {}
+    def _write_fields(self, descriptor: Descriptor) -> Write:
+        table: dict[FieldDescriptor, tuple[str, Write]] = {}
 
-        def show(message: Any) -> dict[str, Any]:
-            shown = {}
+        def write(message: Any) -> str:
+            parts = []
             for field, value in message.ListFields():
-                name, render = table[field]
-                shown[name] = value if render is None else render(value)
-            return shown
+                name, text_of = table[field]
+                parts.append(name + text_of(value))
+            return "{" + ",".join(parts) + "}"
 
         # Known before its fields are walked, because a message may hold itself.
-        self._shows[descriptor.full_name] = show
+        self._writes[descriptor.full_name] = write
         for field in descriptor.fields:
-            table[field] = (field.json_name, self._show_field(field))
-        return show
+            table[field] = (f"{quoted(field.json_name)}:", self._write_field(field))
+        return write
 
-    def _show_field(self, field: FieldDescriptor) -> Show | None:
+    def _write_field(self, field: FieldDescriptor) -> Write:
         if entry := map_entry(field):
-            return self._show_map(entry)
-        one = self._show_one(field)
-        if not field.is_repeated:
-            return one
-        if one is None:
-            return list
-        render: Show = one
-        return lambda values: [render(value) for value in values]
+            return self._write_map(entry)
+        one = self._write_one(field)
+        return (lambda values: "[" + ",".join(map(one, values)) + "]") if field.is_repeated else one
 
-    def _show_one(self, field: FieldDescriptor) -> Show | None:
-        return self.show(field.message_type) if field.message_type else renderer(field)
+    def _write_one(self, field: FieldDescriptor) -> Write:
+        return self.write(field.message_type) if field.message_type else writer(field)
 
-    def _show_map(self, entry: Descriptor) -> Show:
-        name = key_renderer(entry.fields_by_name["key"])
-        render = self._show_one(entry.fields_by_name["value"]) or (lambda value: value)
-        return lambda values: {name(key): render(values[key]) for key in sorted(values)}
+    def _write_map(self, entry: Descriptor) -> Write:
+        name = key_writer(entry.fields_by_name["key"])
+        one = self._write_one(entry.fields_by_name["value"])
 
-    def _show_wrapper(self, descriptor: Descriptor) -> Show:
-        render = renderer(descriptor.fields_by_name["value"]) or (lambda value: value)
-        return lambda message: render(message.value)
+        def write(values: Any) -> str:
+            return "{" + ",".join([f"{name(key)}:{one(values[key])}" for key in sorted(values)]) + "}"
 
-    def _show_any(self, message: Any) -> dict[str, Any]:
+        return write
+
+    def _write_wrapper(self, descriptor: Descriptor) -> Write:
+        one = writer(descriptor.fields_by_name["value"])
+        return lambda message: one(message.value)
+
+    def _write_any(self, message: Any) -> str:
         if not message.type_url:
-            return {}
+            return "{}"
+        kind = f'{{"@type":{quoted(message.type_url)}'
         try:
             descriptor = self.pool.FindMessageTypeByName(message.type_url.rpartition("/")[2])
             held = GetMessageClass(descriptor).FromString(message.value)
         except (KeyError, DecodeError):
             # A type of somewhere else: its bytes are all that can be said.
-            return {"@type": message.type_url, "value": base64.b64encode(message.value).decode()}
-        shown = self.show(descriptor)(held)
-        plain = _has_own_shape(descriptor)
-        return {"@type": message.type_url, **({"value": shown} if plain else shown)}
+            return f'{kind},"value":"{base64.b64encode(message.value).decode()}"}}'
+        written = self.write(descriptor)(held)
+        if _has_own_shape(descriptor):
+            return f'{kind},"value":{written}}}'
+        return kind + ("}" if written == "{}" else f",{written[1:]}")
 
     def _fill_fields(self, descriptor: Descriptor) -> Fill:
         entries: dict[str, _Entry] = {}

@@ -11,9 +11,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from gateway.scalars import Wrong, camel, decimal, real, text
+from gateway.scalars import Write, Wrong, camel, decimal, quoted, real, text, truth
 
-Show = Callable[[Any], Any]
 Fill = Callable[[Any, Any], None]
 
 EPOCH = datetime(1970, 1, 1)
@@ -22,13 +21,20 @@ SPAN = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 LONGEST = 315_576_000_000
 
 
+_THREE = [f"{number:03d}" for number in range(1000)]
+
+
 def _fraction(nanos: int) -> str:
     """0, 3, 6 or 9 digits, as few as tell all."""
     if not nanos:
         return ""
-    if nanos % 1_000_000 == 0:
-        return f".{nanos // 1_000_000:03d}"
-    return f".{nanos // 1_000:06d}" if nanos % 1_000 == 0 else f".{nanos:09d}"
+    if not 0 < nanos < 10**9:  # no part of a second: it stands as it came
+        return f".{nanos:09d}"
+    micros, last = divmod(nanos, 1000)
+    first, middle = divmod(micros, 1000)
+    if last:
+        return f".{_THREE[first]}{_THREE[middle]}{_THREE[last]}"
+    return f".{_THREE[first]}{_THREE[middle]}" if middle else f".{_THREE[first]}"
 
 
 @lru_cache(maxsize=4096)
@@ -42,10 +48,10 @@ _MINUTES = [f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60
 _SECONDS = [f"{second:02d}" for second in range(60)]
 
 
-def show_timestamp(value: Any) -> str:
-    """2026-01-31T08:00:00.250Z."""
+def write_timestamp(value: Any) -> str:
+    """ "2026-01-31T08:00:00.250Z"."""
     day, rest = divmod(value.seconds, 86_400)
-    return f"{_day(day)}{_MINUTES[rest // 60]}{_SECONDS[rest % 60]}{_fraction(value.nanos)}Z"
+    return f'"{_day(day)}{_MINUTES[rest // 60]}{_SECONDS[rest % 60]}{_fraction(value.nanos)}Z"'
 
 
 def fill_timestamp(message: Any, value: Any) -> None:
@@ -70,10 +76,10 @@ def fill_timestamp(message: Any, value: Any) -> None:
     message.seconds, message.nanos = seconds, int((found[7] or "0").ljust(9, "0"))
 
 
-def show_duration(value: Any) -> str:
-    """3.500s."""
+def write_duration(value: Any) -> str:
+    """ "3.500s"."""
     sign = "-" if value.seconds < 0 or value.nanos < 0 else ""
-    return f"{sign}{abs(value.seconds)}{_fraction(abs(value.nanos))}s"
+    return f'"{sign}{abs(value.seconds)}{_fraction(abs(value.nanos))}s"'
 
 
 def fill_duration(message: Any, value: Any) -> None:
@@ -90,9 +96,9 @@ def snake(path: str) -> str:
     return re.sub(r"[A-Z]", lambda found: "_" + found[0].lower(), path)
 
 
-def show_mask(value: Any) -> str:
-    """title,unitPrice."""
-    return ",".join(map(camel, value.paths))
+def write_mask(value: Any) -> str:
+    """ "title,unitPrice"."""
+    return quoted(",".join(map(camel, value.paths)))
 
 
 def fill_mask(message: Any, value: Any) -> None:
@@ -105,31 +111,32 @@ def fill_mask(message: Any, value: Any) -> None:
     message.paths.extend(map(snake, paths))
 
 
-def show_struct(value: Any) -> dict[str, Any]:
+def write_struct(value: Any) -> str:
     """An object of anything."""
-    return {name: show_value(item) for name, item in sorted(value.fields.items())}
+    items = sorted(value.fields.items())
+    return "{" + ",".join([f"{quoted(name)}:{write_value(item)}" for name, item in items]) + "}"
 
 
-def show_list(value: Any) -> list[Any]:
+def write_list(value: Any) -> str:
     """A list of anything."""
-    return [show_value(item) for item in value.values]
+    return "[" + ",".join(map(write_value, value.values)) + "]"
 
 
-def show_value(value: Any) -> Any:
+def write_value(value: Any) -> str:
     """Anything JSON can say."""
     match value.WhichOneof("kind"):
         case "string_value":
-            return value.string_value
+            return quoted(value.string_value)
         case "number_value":
             number = value.number_value
-            return int(number) if math.isfinite(number) and number.is_integer() else real(number)
+            return str(int(number)) if math.isfinite(number) and number.is_integer() else real(number)
         case "bool_value":
-            return value.bool_value
+            return truth(value.bool_value)
         case "struct_value":
-            return show_struct(value.struct_value)
+            return write_struct(value.struct_value)
         case "list_value":
-            return show_list(value.list_value)
-    return None
+            return write_list(value.list_value)
+    return "null"
 
 
 def fill_struct(message: Any, value: Any) -> None:
@@ -175,18 +182,18 @@ def fill_value(message: Any, value: Any) -> None:
         message.number_value = _number(value)
 
 
-def show_empty(_value: Message) -> dict[str, Any]:
+def write_empty(_value: Message) -> str:
     """Nothing but that it is there."""
-    return {}
+    return "{}"
 
 
-SHAPES: dict[str, tuple[Show, Fill]] = {
-    "google.protobuf.Timestamp": (show_timestamp, fill_timestamp),
-    "google.protobuf.Duration": (show_duration, fill_duration),
-    "google.protobuf.FieldMask": (show_mask, fill_mask),
-    "google.protobuf.Struct": (show_struct, fill_struct),
-    "google.protobuf.ListValue": (show_list, fill_list),
-    "google.protobuf.Value": (show_value, fill_value),
+SHAPES: dict[str, tuple[Write, Fill]] = {
+    "google.protobuf.Timestamp": (write_timestamp, fill_timestamp),
+    "google.protobuf.Duration": (write_duration, fill_duration),
+    "google.protobuf.FieldMask": (write_mask, fill_mask),
+    "google.protobuf.Struct": (write_struct, fill_struct),
+    "google.protobuf.ListValue": (write_list, fill_list),
+    "google.protobuf.Value": (write_value, fill_value),
 }
 WRAPPERS = frozenset(
     f"google.protobuf.{kind}Value"

@@ -62,7 +62,7 @@ class HttpMaker:
         message = GetMessageClass(method.input)()
         try:
             message.ParseFromString(maker.request(method, "edge" if kind == "edge" else "sound"))
-            shown = self.transcoder.show(method.input)(message)
+            shown = json.loads(self.transcoder.write(method.input)(message))
         except (DecodeError, OverflowError, ValueError):
             shown = {}
         route = rng.choice(method.routes)
