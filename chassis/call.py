@@ -34,7 +34,7 @@ def derived_id(*cause: str) -> str:
     return str(uuid.uuid5(_DERIVED, "\n".join(cause)))
 
 
-@dataclass(slots=True)
+@dataclass
 class Call:
     """One call of one method, as the principal token and the request describe it."""
 
@@ -62,6 +62,13 @@ class Call:
     session: str = ""  # "sessions/…" or "apiKeys/…": the credential behind the call
     peer: str = ""  # of a public call: the client's address and what the client calls itself,
     agent: str = ""  # as the gateway says
+
+    def again(self) -> Call:
+        """Another call like this one, now."""
+        made = object.__new__(Call)  # its __init__ would set the same, one by one
+        made.__dict__.update(self.__dict__)
+        made.now = datetime.now(UTC)
+        return made
 
     @staticmethod
     def new_id() -> str:
