@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,11 +82,33 @@ def free_port() -> int:
     """A port that nobody listens on, below those that the system lends to outgoing connections.
 
     A port of the lent range may be another process' own end of a connection, or lent to one, by the time
-    that it is listened on.
+    that it is listened on. On one machine ports are given out in turn: who asks now gets another one than
+    who asked a moment ago and does not listen yet.
     """
-    while not is_free(chosen := LOWEST_PORT + secrets.randbelow(HIGHEST_PORT - LOWEST_PORT)):
-        pass
+    with _turn() as turn:
+        while not is_free(chosen := LOWEST_PORT + next(turn) % (HIGHEST_PORT - LOWEST_PORT)):
+            pass
     return chosen
+
+
+@contextmanager
+def _turn() -> Iterator[Iterator[int]]:
+    """Numbers that go on where the last caller stopped, whichever process it was; else from anywhere."""
+    path = Path(tempfile.gettempdir()) / f"tradewind-{os.getuid()}.turn"
+    anywhere = secrets.randbelow(HIGHEST_PORT - LOWEST_PORT)
+    try:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield itertools.count(anywhere)
+        return
+    with open(number, "r+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        said = file.read(20)
+        numbers = itertools.count(int(said) if said.isdigit() else anywhere)
+        yield numbers
+        file.seek(0)
+        file.truncate()
+        file.write(str(next(numbers)))
 
 
 def port(home: Path, name: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,13 @@ def test_a_port_stays_while_it_is_free_and_gives_way_when_it_is_taken(home: Path
 def test_two_purposes_never_get_the_same_port(home: Path):
     ports = [files.port(home, f"purpose {n}") for n in range(20)]
     assert len(set(ports)) == 20
+
+
+def test_who_asks_at_once_gets_another_port_though_nobody_listens_yet():
+    asked = "from stack import files; print(*(files.free_port() for _ in range(200)))"
+    asking = [subprocess.Popen([sys.executable, "-c", asked], stdout=subprocess.PIPE) for _ in range(4)]
+    ports = [port for one in asking for port in one.communicate()[0].split()]
+    assert len(ports) == 800 == len(set(ports))
 
 
 def test_a_private_file_is_replaced_whole_and_read_by_its_owner_alone(home: Path):
