@@ -58,6 +58,7 @@ class Request:
     bounds: LimitSettings
     locale: str = ""
     traceparent: str = ""
+    unread: bool = True  # nobody has asked for the body yet
 
     def header(self, name: bytes) -> str:
         """A header's value, or ""."""
@@ -70,6 +71,7 @@ class Request:
 
     async def body(self) -> bytes:
         """The whole body, if it is small and quick enough."""
+        self.unread = False
         declared = self.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.bounds.body_bytes:
             await self._drain()
@@ -106,6 +108,16 @@ class Request:
 
     def _too_large(self) -> Exactly:
         return too_large("the body", f"{self.bounds.body_bytes} bytes", 413)
+
+    async def refuse_unread(self) -> None:
+        """Let a client finish sending a body that nobody will read; one that waits to be told is not.
+
+        A connection that is closed while bytes are still coming in takes the answer with it.
+        """
+        sends = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
+        if self.unread and sends and b"expect" not in self.headers:
+            self.unread = False
+            await self._drain()
 
     async def _drain(self) -> None:
         """Let a client finish what it is sending, so that it reads the refusal; not for ever."""

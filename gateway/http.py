@@ -114,6 +114,7 @@ class App:
         except Gone:
             raise
         except Exception as error:
+            await request.refuse_unread()
             return self._refusal(error, request, seen)
 
     async def _answer(self, request: Request, seen: _Seen) -> Answer:

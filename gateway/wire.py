@@ -15,6 +15,7 @@ from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from gateway import jsontext
 from gateway.bounds import LimitSettings
+from gateway.exchange import LINGER
 from gateway.problem import Problems
 
 # What is said before there is a request to answer.
@@ -34,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _unread: asyncio.TimerHandle | None = None
     _taken = 0
     _in_head = True
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:
         """A client that connects is expected to say something; one too many is let go at once."""
@@ -61,11 +63,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before a head is complete."""
+        if self._refused:
+            return
         if self._in_head:
             self._taken += len(data)
         super().data_received(data)
         most = 2 * (self.bounds.head_bytes + self.bounds.url_bytes)
-        if self._in_head and self._taken > most and not self.transport.is_closing():
+        if self._in_head and self._taken > most and not self._refused:
             self._refuse(431, TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -93,7 +97,15 @@ class BoundedProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._refused = True
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        # Closed while bytes are still coming in, the connection would take the answer with it.
+        self.transport.write_eof()
+        self._heard()
+        self._waited = self.loop.call_later(LINGER, self.transport.close)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write: it has a while to catch up."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import socket
+import time
 
 import pytest
 
@@ -199,12 +200,37 @@ async def test_a_url_or_head_without_end_is_refused(notes):
     port = int(notes.address.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /v1/notes HTTP/1.1\r\n")
-    with contextlib.suppress(ConnectionError):
-        for _ in range(200):
-            writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
-            await writer.drain()
+    for _ in range(200):
+        writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
+        await writer.drain()
     assert b" 431 " in await reader.read(200)
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "head, status",
+    [
+        (
+            b"PATCH /v1/nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 900000\r\n\r\n",
+            404,
+        ),
+        (b"GET /v1/notes HTTP/1.1\r\nx: " + b"x" * 40_000, 431),
+        (b"NONSENSE\r\n\r\n", 400),
+    ],
+)
+async def test_who_still_sends_reads_the_refusal_all_the_same(notes, head, status):
+    """Closing at once would reset the connection, and the answer that nobody has read yet would be gone."""
+
+    def asked() -> bytes:
+        host, _, port = notes.address.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as line:
+            line.sendall(head)
+            for _ in range(9):
+                line.sendall(b"y" * 100_000)
+                time.sleep(0.01)  # the answer may come before all is sent
+            return line.recv(200)
+
+    assert f" {status} ".encode() in await asyncio.to_thread(asked)
 
 
 async def test_who_connects_and_says_nothing_is_let_go():
