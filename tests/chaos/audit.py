@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,7 @@ class Audit:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._open: dict[str, psycopg.Connection[Any]] | None = None
         self.journal = self.workload.companies[0].client.journal
         self._cluster = Postgres(self.installation.home)
         self._sources = {
@@ -75,8 +77,24 @@ class Audit:
 
     def rows(self, database: str, sql: str, **params: Any) -> list[tuple[Any, ...]]:
         """Ask a database past all row-level security."""
+        told = {"tenants": list(self.tenants.values()), **params}
+        if self._open is not None:
+            if database not in self._open:
+                self._open[database] = psycopg.connect(self.url(database), autocommit=True)
+            return self._open[database].execute(sql, told).fetchall()
         with psycopg.connect(self.url(database), autocommit=True) as db:
-            return db.execute(sql, {"tenants": list(self.tenants.values()), **params}).fetchall()
+            return db.execute(sql, told).fetchall()
+
+    @contextmanager
+    def _in_one_go(self) -> Iterator[None]:
+        """Questions meanwhile share a connection to each database; nothing is held open afterwards."""
+        self._open = {}
+        try:
+            yield
+        finally:
+            for db in self._open.values():
+                db.close()
+            self._open = None
 
     def all_of(self, database: str, table: str, columns: str) -> list[tuple[Any, ...]]:
         """The rows of a table that belong to the organizations of this run."""
@@ -101,7 +119,8 @@ class Audit:
         began, left = time.monotonic(), ["nothing was asked yet"]
         while left and time.monotonic() - began < CONVERGES_WITHIN:
             try:
-                left = list(self._unsettled())
+                with self._in_one_go():
+                    left = list(self._unsettled())
             except psycopg.Error as away:
                 left = [str(away)]
             if left:
@@ -155,11 +174,12 @@ class Audit:
 
     def ask_databases(self) -> None:
         """Everything that SQL can say."""
-        for question in QUESTIONS:
-            found = self.rows(question.database, question.broken)
-            sentence = question.sentence + (f" ({question.database})" if question.database else "")
-            self.found(question.finding, sentence, found)
-        Effects(self).ask()
+        with self._in_one_go():
+            for question in QUESTIONS:
+                found = self.rows(question.database, question.broken)
+                sentence = question.sentence + (f" ({question.database})" if question.database else "")
+                self.found(question.finding, sentence, found)
+            Effects(self).ask()
         self._logs()
 
     def _logs(self) -> None:

@@ -8,7 +8,7 @@ from tests.fuzz import calls
 from tests.fuzz.journal import Journal
 from tests.fuzz.target import Target
 
-SEED, EACH = 14, 21
+SEED, EACH = 14, 17
 
 
 async def test_no_request_breaks_a_service(fuzzed: Target, tmp_path: Path) -> None:

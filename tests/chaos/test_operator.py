@@ -1,4 +1,4 @@
-"""What an operator relies on: the way back to a backup."""
+"""What an operator relies on: two releases side by side on one schema, and the way back to a backup."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.drill import Drill
+from tests.chaos.versions import rehearse
 from tests.installation import Installation, installed
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -21,6 +22,15 @@ def installation() -> Iterator[Installation]:
     """One installation for all of these, in the order of their writing."""
     with installed("--empty") as found:
         yield found
+
+
+@SLOW
+@pytest.mark.req("OPS-06")
+def test_both_versions_serve_orders_and_the_whole_thread_on_the_migrated_schema(
+    installation: Installation,
+) -> None:
+    said: list[str] = []
+    assert rehearse(installation, SEED, orders=6, say=said.append) == [], "\n".join(said)
 
 
 @SLOW
