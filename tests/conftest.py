@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from tests.platform import Platform, Running
 from tests.servers import Servers, running
+
+# The same examples every time, however slow the machine is; `--hypothesis-profile default` looks for others.
+settings.register_profile(
+    "same", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from chassis.service import Runtime, Service
 from chassis.settings import Settings
 
 NAMES = ("gateway", "customer", "opportunity", "contract", "inventory", "analytics")
-SECONDS = 20.0
+SECONDS = 60.0
 REPEATED: set[str] = set()  # "customer.CreateCustomer": what this session has asked for twice
 
 
@@ -217,7 +217,7 @@ class Platform:
         return found
 
 
-async def settle(*services: Running, seconds: float = 30.0) -> None:
+async def settle(*services: Running, seconds: float = 120.0) -> None:
     """Let events flow between these services, and sagas advance, until nothing moves any more."""
     names = {one.service.name for one in services}
     until = time.monotonic() + seconds

@@ -69,7 +69,7 @@ async def dripping(url: str, count: int, drips: int) -> int:
                 writer.write(bytes((byte,)))
                 await writer.drain()
                 await asyncio.sleep(0.05)
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 30)
         except ConnectionError:
             pass  # closed while we were still writing
         except TimeoutError:

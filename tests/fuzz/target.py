@@ -30,7 +30,7 @@ from tests.platform import Platform, Running, settle
 from tests.world import PASSWORD, SERVICES, build
 
 CANARY = "Canary-7f3a"
-PATIENCE = 20.0
+PATIENCE = 60.0
 # A stream that has begun is good; it is listened to for this long.
 LISTEN = 0.2
 # One caller sends all of it: what bounds callers has tests of its own.

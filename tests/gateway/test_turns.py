@@ -44,7 +44,7 @@ async def test_one_who_leaves_the_line_takes_no_place():
         with pytest.raises(asyncio.CancelledError):
             await task
     turns.give("ann")
-    await asyncio.wait_for(turns.take("dan", 1), 1)
+    await asyncio.wait_for(turns.take("dan", 1), 20)
     turns.give("dan")
     assert (turns.free, turns._held, dict(turns._waiting)) == (1, {}, {})
 

@@ -128,7 +128,7 @@ def query(key: str, value: Any) -> list[tuple[str, str]]:
     return [(key, str(value).lower() if isinstance(value, bool) else str(value))]
 
 
-def eventually(question: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(question: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The answer once it is not None, False or empty: facts arrive a moment after the change."""
     until = time.monotonic() + seconds
     while True:

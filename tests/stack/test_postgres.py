@@ -89,7 +89,7 @@ def test_it_ends_with_the_process_that_started_it(home: Path):
         assert starter.stdout
         pid = int(starter.stdout.readline())
         starter.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (home / "postgres/postmaster.pid").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not (home / "postgres/postmaster.pid").exists()

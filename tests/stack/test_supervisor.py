@@ -86,7 +86,7 @@ def test_a_launched_program_ends_when_its_starter_is_killed():
         assert process.stdout
         child = int(process.stdout.readline())
         process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while _running(child) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _running(child)
