@@ -17,7 +17,7 @@ down: $(READY)
 	@$(BIN)/python -m stack down
 
 test: protos
-	$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m tests $(ARGS)
 
 # Hurts a whole installation at work, seed after seed, and judges it; goes on where it was interrupted.
 chaos: protos

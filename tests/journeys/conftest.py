@@ -37,7 +37,7 @@ class Stack:
         """What `tradewind …` prints."""
         done = subprocess.run(
             [sys.executable, "-m", "stack", *arguments], cwd=ROOT, env=self.environment, capture_output=True,
-            text=True, timeout=600,
+            text=True, timeout=800,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
