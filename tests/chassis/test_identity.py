@@ -17,9 +17,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from google.protobuf import descriptor_pool
+from tradewind.customer.v1 import customer_pb2  # noqa: F401 - the methods' descriptors
 
 from chassis.identity import TYPE, Principal, Signer, Validator
 from chassis.kernel.refusals import Refused
+from chassis.rpc import Server, policy_of
 
 GATEWAY, CUSTOMER, STRANGER = (Ed25519PrivateKey.generate() for _ in range(3))
 KEYS = {"gateway": GATEWAY.public_key(), "customer": CUSTOMER.public_key()}
@@ -173,19 +176,39 @@ def test_a_good_token_says_who_it_is() -> None:
     Validator(KEYS).verify(signed(sub="services/access"))  # the gateway's own work
 
 
-def test_a_remembered_token_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    validator, token = Validator(KEYS), signed()
-    assert validator.verify(token).user == "users/a"
+def a_minute_and_more_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For whoever asks what time it is."""
     later = datetime.now(UTC) + timedelta(seconds=70)
 
     class Later(datetime):
-        """A minute and more has passed."""
-
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return later
 
     monkeypatch.setattr("chassis.identity.time.time", later.timestamp)
     monkeypatch.setattr("jwt.api_jwt.datetime", Later)
+
+
+def test_a_remembered_token_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    validator, token = Validator(KEYS), signed()
+    assert validator.verify(token).user == "users/a"
+    a_minute_and_more_passes(monkeypatch)
     with pytest.raises(Refused, match="UNAUTHENTICATED"):
         validator.verify(token)
+
+
+def test_what_a_token_admits_to_is_remembered_for_its_method_and_its_time_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    methods = descriptor_pool.Default().FindServiceByName("tradewind.customer.v1.CustomerService")
+    read, change = (policy_of(methods.methods_by_name[name]) for name in ("GetCustomer", "UpdateCustomer"))
+    server: Any = Server("customer", None, Validator(KEYS), None)  # type: ignore[arg-type]
+    said = {"authorization": f"Bearer {signed()}"}
+    first, second = server._call(read, said | {"accept-language": "zh"}), server._call(read, said)
+    first.request_id = "once"
+    assert (second.user, second.scope, second.locale, second.request_id) == ("users/a", "all", "en", "")
+    with pytest.raises(Refused, match="PERMISSION_DENIED"):
+        server._call(change, said)
+    a_minute_and_more_passes(monkeypatch)
+    with pytest.raises(Refused, match="UNAUTHENTICATED"):
+        server._call(read, said)
