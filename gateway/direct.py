@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from chassis.deadlines import Deadlines
 from gateway.headers import POST_HTTP, Pairs, Reader, Unreadable, field
 from gateway.replies import MESSAGE, Reply, error
+from gateway.together import Together
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -168,11 +169,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Say what we take."""
-        self.transport: Any = transport
+        self.transport = Together(transport, self.loop)
         # No table of headers, no pushed streams, whole answers at once, and bytes in headers as they are.
         said = struct.pack(">HIHIHIHI", 1, 0, 2, 0, 4, WINDOW_BYTES, 0xFE03, 1)
         grant = struct.pack(">I", 2**30)
-        transport.write(PREFACE + frame(SETTINGS, 0, 0, said) + frame(WINDOW, 0, 0, grant))
+        self.transport.write(PREFACE + frame(SETTINGS, 0, 0, said) + frame(WINDOW, 0, 0, grant))
         self._heard = self.loop.time()
         self._pulse = self.loop.call_later(LOOK_SECONDS, self._ask_pulse)
 

@@ -187,6 +187,13 @@ def key_converter(field: FieldDescriptor) -> Convert:
     return convert
 
 
+class _Names(dict[int, str]):
+    """The names of an enum; a value of tomorrow stands as its number."""
+
+    def __missing__(self, value: int) -> str:
+        return str(value)
+
+
 def writer(field: FieldDescriptor) -> Write:
     """How a value of *field*, which is no message, is written in JSON."""
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -194,8 +201,9 @@ def writer(field: FieldDescriptor) -> Write:
     if field.enum_type:
         if field.enum_type.full_name == "google.protobuf.NullValue":
             return lambda value: "null"
-        names = {value.number: f'"{value.name}"' for value in reversed(field.enum_type.values)}
-        return lambda value: names.get(value) or str(value)
+        return _Names(
+            {value.number: f'"{value.name}"' for value in reversed(field.enum_type.values)}
+        ).__getitem__
     return _WRITERS.get(field.cpp_type, str)
 
 

@@ -17,6 +17,7 @@ from gateway import jsontext
 from gateway.bounds import LimitSettings
 from gateway.exchange import LINGER
 from gateway.problem import Problems
+from gateway.together import Together
 
 # What is said before there is a request to answer.
 TOO_LARGE = Refused("TOO_LARGE", field="the head", limit="the bound of this server")
@@ -40,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client that connects is expected to say something; one too many is let go at once."""
         super().connection_made(transport)
+        self.transport = Together(transport, self.loop)  # type: ignore[assignment]
         peer = self.client[0] if self.client else ""
         most = self.bounds.connections if self.bounds.trusts(peer) else self.bounds.connections_each
         if self.open.total() >= self.bounds.connections or self.open[peer] >= most:
