@@ -24,7 +24,8 @@ chaos: protos
 	$(BIN)/python -m tests.chaos --long $(ARGS)
 
 # Hostile requests to every method, for as long as you like: make fuzz ARGS="--seed 7 --cases 500"; by one door
-# alone: ARGS="--door schema", which holds every answer against /openapi.json
+# alone: ARGS="--door schema", which holds every answer against /openapi.json; ARGS="--installed" attacks a whole
+# installation, and looks at the memory of its processes and at who is served beside a noisy organization
 fuzz: protos
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fuzz import calls, schema, web
+from tests.fuzz import calls, installed, schema, web
 from tests.fuzz.journal import Journal, written
 from tests.fuzz.oracle import Answer, Oracle
 from tests.fuzz.target import CANARY, Target, in_process
@@ -75,12 +75,18 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100, help="for each method")
     parser.add_argument("--method", default="", help="only methods whose name has this in it")
     parser.add_argument("--door", choices=("all", "grpc", "http", "schema"), default="all")
+    parser.add_argument(
+        "--installed", action="store_true", help="a whole installation with a demo company, by its two doors"
+    )
     parser.add_argument("--replay", type=Path, help="a written case, to be asked again")
     said = parser.parse_args()
     journal = Journal(said.seed, KEPT)
     print(f"seed {said.seed}", file=sys.stderr)
-    with running() as servers:
-        asyncio.run(attack(servers, said, journal))
+    if said.installed:
+        installed.attack(journal, said.seed, lambda target: everything(target, said, journal))
+    else:
+        with running() as servers:
+            asyncio.run(attack(servers, said, journal))
     print(journal.verdict())
     sys.exit(1 if journal.failures else 0)
 
