@@ -118,6 +118,8 @@ async def serve(traces: str) -> None:
         _KEPT.append(listening)
     print(*ports, Signer("gateway", key).mint(WHO, 120), flush=True)
     await until_told()
+    for listening in _KEPT:
+        await listening.stop(0)
 
 
 _KEPT: list[Any] = []

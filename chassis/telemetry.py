@@ -29,6 +29,7 @@ from chassis.call import new_id
 log = logging.getLogger(__name__)
 _tracer: trace.Tracer | None = None
 _ratio = 0.0
+EXPORT_EVERY_MS = 2000  # an export costs milliseconds, however few spans it carries
 _UNSAMPLED = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-00")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -46,7 +47,8 @@ def start_tracing(service: str, endpoint: str, ratio: float) -> None:
     provider = _provider(service)
     provider.add_span_processor(
         BatchSpanProcessor(
-            OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces"), schedule_delay_millis=500
+            OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces"),
+            schedule_delay_millis=EXPORT_EVERY_MS,
         )
     )
     trace.set_tracer_provider(provider)
