@@ -24,6 +24,11 @@ class Together:
         self._send()
         self._transport.close()
 
+    def write_eof(self) -> None:
+        """What was written goes out before."""
+        self._send()
+        self._transport.write_eof()
+
     def _send(self) -> None:
         parts, self._parts = self._parts, []
         if parts:
