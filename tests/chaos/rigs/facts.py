@@ -31,7 +31,7 @@ from tests.servers import Servers
 LISTENER = "rig_listener"
 WRITERS = 12
 RECORDS = 4
-QUIET_SECONDS = 60.0
+QUIET_SECONDS = 180.0
 
 
 class Heard:
