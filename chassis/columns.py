@@ -21,6 +21,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from chassis.kernel.values import Money, Percent, Quantity
 
 Getter = Callable[[Any], Any]
+_written = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":")
+).encode  # json.dumps makes one each time
 
 
 def unwrap(hint: Any) -> tuple[Any, bool]:
@@ -82,9 +85,13 @@ def _same(value: Any) -> Any:
 
 def _nested_codec(kind: Any) -> tuple[Getter, Getter]:
     parts = [(name, *json_codec(hint)) for name, hint in hints_of(kind).items()]
+    names, made = [name for name, _, _ in parts], [(name, to) for name, to, _ in parts if to is not _same]
 
     def dump(value: Any) -> dict[str, Any]:
-        return {name: to(getattr(value, name)) for name, to, _ in parts}
+        found = {name: getattr(value, name) for name in names}
+        for name, to in made:
+            found[name] = to(found[name])
+        return found
 
     def load(stored: dict[str, Any]) -> Any:
         # A field added later is absent in what was stored before: its default stands in.
@@ -149,7 +156,7 @@ def field_of(name: str, hint: Any) -> Field:
     dump, load = json_codec(kind)
     return Field(
         name, kind, optional, (sa.Column(name, JSONB(), nullable=optional),),
-        lambda v: (None if v is None else json.dumps(dump(v), ensure_ascii=False, separators=(",", ":")),),
+        lambda v: (None if v is None else "[]" if v == () else _written(dump(v)),),
         lambda cells: None if cells[0] is None else load(cells[0]),
     )  # fmt: skip
 

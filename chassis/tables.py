@@ -73,7 +73,7 @@ class Collection(Generic[R]):
         self.columns = [column.name for column in columns[1:]]
         self._indexes()
         self._statements()
-        self._ways_back()
+        self._ways()
 
     def _indexes(self) -> None:
         for group in self.index:
@@ -108,8 +108,12 @@ class Collection(Generic[R]):
     def row(self, record: R) -> list[Any]:
         """The record's cells in the order of `columns`."""
         cells: list[Any] = []
-        for field in self.fields:
-            cells.extend(field.to_row(getattr(record, field.name)))
+        for name, made in self._to_cells:
+            value = getattr(record, name)
+            if made is None:
+                cells.append(value)
+            else:
+                cells.extend(made(value))
         return cells
 
     def changed(self, row: Sequence[Any]) -> list[Any]:
@@ -128,9 +132,10 @@ class Collection(Generic[R]):
         made.__dict__.update(values)
         return made
 
-    def _ways_back(self) -> None:
-        """How `load` finds each field: as its cell is, or made of its cells; NULL may mean a default."""
+    def _ways(self) -> None:
+        """How `row` and `load` go: a cell as it is, or made of or into cells; NULL may mean a default."""
         at, plain, cells = 0, list[str](), list[int]()
+        self._to_cells = [(field.name, None if field.as_it_is else field.to_row) for field in self.fields]
         self._made: list[tuple[str, int, Any]] = []
         for field in self.fields:
             if field.as_it_is:
