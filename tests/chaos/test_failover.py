@@ -27,5 +27,5 @@ async def found(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest.mark.parametrize("what", ["rolling", "frozen"])
 async def test_no_call_fails_and_nothing_is_lost(found: Fleet, what: str) -> None:
-    wrong = await under_load(found, what, rate=RATE, seed=1, rounds=2, seconds=9, say=print)
+    wrong = await under_load(found, what, rate=RATE, seed=1, rounds=2, seconds=16, say=print)
     assert not wrong, "\n".join(wrong)
