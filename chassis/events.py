@@ -155,7 +155,10 @@ class Consumer:
         # One organization after the other: records belong to one, so each keeps its order, and what is
         # done in an organization is written at once.
         ordered = sorted(run, key=lambda event: event.organization)
-        with telemetry.entry("events", run[0].traceparent, source=source, events=len(run)):
+        # Facts applied together share one span: it belongs to the first of their traces that is recorded.
+        recorded = (event.traceparent for event in run if not telemetry.is_unrecorded(event.traceparent))
+        trace = next(recorded, run[0].traceparent)
+        with telemetry.entry("events", trace, source=source, events=len(run)):
             async with self.store.begin(self.call_for(ordered[0])) as tx:
                 parked = await _move(tx, source, part, run[0].epoch, at, run[-1].position)
                 tx.batch = run
