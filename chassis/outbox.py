@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -36,8 +37,15 @@ if TYPE_CHECKING:
 PARTS = 4
 LEASE_SECONDS = 5
 POLL_SECONDS = 0.2
+PACE_SECONDS = 0.1  # from one numbering to the next while facts keep coming: they go on together
 AT_ONCE = 500  # facts read and published at a time
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_HEAD = "SELECT epoch::text, pos, published FROM outbox_head WHERE part = %s"
+_READ = "SELECT * FROM outbox_read(%s::smallint, %s, %s::integer)"
+_BEHIND = (
+    "SELECT fact.* FROM outbox_head AS head, outbox_read(head.part, head.published + 1, %s::integer) AS fact"
+    " WHERE head.part = %s"
+)
 log = logging.getLogger(__name__)
 
 
@@ -120,14 +128,11 @@ class Outbox:
 
     async def head(self, part: int) -> tuple[str, int, int]:
         """(epoch, last position, last published position) of a partition."""
-        async with self.store.database.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT epoch::text, pos, published FROM outbox_head WHERE part = %s", (part,), prepare=True
-            )
-            row = await cursor.fetchone()
-        if row is None:
+        async with self.store.database.pipe() as pipe:
+            rows = await pipe.ask(_HEAD, (part,)).rows()
+        if not rows:
             raise Refused("FIELD_INVALID", field="partition", problem=f"must be from 0 to {PARTS - 1}")
-        return row[0], row[1], row[2]
+        return rows[0]
 
     async def branch(self, part: int, epoch: str) -> feed_pb2.Branch:
         """What became of an epoch that is over; position 0 for one that nobody here knows."""
@@ -155,11 +160,17 @@ class Outbox:
     async def read(self, part: int, first: int, most: int, epoch: str = "") -> list[feed_pb2.FeedEvent]:
         """Up to *most* facts from position *first* on; *epoch* is the partition's, where it is known."""
         epoch = epoch or (await self.head(part))[0]
-        async with self.store.database.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT * FROM outbox_read(%s::smallint, %s, %s::integer)", (part, first, most), prepare=True
-            )
-            return [feed_event(row, epoch) for row in await cursor.fetchall()]
+        async with self.store.database.pipe() as pipe:
+            rows = await pipe.ask(_READ, (part, first, most)).rows()
+        return [feed_event(row, epoch) for row in rows]
+
+    async def waiting(self, part: int, most: int) -> tuple[str, int, list[feed_pb2.FeedEvent]]:
+        """(epoch, last published position, up to *most* facts behind it) of a partition."""
+        async with self.store.database.pipe() as pipe:
+            head = pipe.ask(_HEAD, (part,))
+            behind = pipe.ask(_BEHIND, (most, part))
+            [(epoch, _, published)], rows = await head.rows(), await behind.rows()
+        return epoch, published, [feed_event(row, epoch) for row in rows]
 
 
 class Relay:
@@ -170,6 +181,7 @@ class Relay:
         self.outbox = Outbox(store)
         self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
         self.fresh = asyncio.Event()  # set when positions were given: feeds that wait wake up
+        self._numbered = 0.0  # when facts were last given positions, by time.monotonic()
         self._due = [asyncio.Event() for _ in range(PARTS)]  # set when there is something to publish
 
     async def run(self) -> None:
@@ -192,6 +204,7 @@ class Relay:
     async def _number_on(self) -> None:
         """Number whatever is committed, whether the broker takes it or not."""
         while True:
+            began = time.monotonic()
             try:
                 busy = await self._number()
             except asyncio.CancelledError:
@@ -203,6 +216,8 @@ class Relay:
             if not busy:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.store.woken.wait(), POLL_SECONDS)
+                if self._numbered >= began:  # facts are coming: the next go on together
+                    await asyncio.sleep(began + PACE_SECONDS - time.monotonic())
                 self.store.woken.clear()
 
     async def _publish_on(self, part: int) -> None:
@@ -240,6 +255,7 @@ class Relay:
         busy = False
         for part, (numbered, published, before) in enumerate(counts):
             if numbered > 0:
+                self._numbered = time.monotonic()
                 self.fresh.set()
                 self.fresh.clear()
             if numbered >= 0 and published < before + numbered:
@@ -252,12 +268,10 @@ class Relay:
         self._due[part].clear()
         if self.bus is None:
             return
-        epoch, _, published = await self.outbox.head(part)
-        events = await self.outbox.read(part, published + 1, AT_ONCE, epoch)
+        epoch, published, events = await self.outbox.waiting(part, AT_ONCE)
         while events:
             done, ahead = await asyncio.gather(
-                self.bus.publish(self.service, events),
-                self.outbox.read(part, events[-1].position + 1, AT_ONCE, epoch),
+                self.bus.publish(self.service, events), self._ahead(part, events, epoch)
             )
             if done > published:
                 await self._published(part, done)
@@ -265,11 +279,20 @@ class Relay:
                 return  # the broker is away or slow: the facts wait here, readers can still replay them
             published, events = done, ahead
 
+    async def _ahead(
+        self, part: int, events: Sequence[feed_pb2.FeedEvent], epoch: str
+    ) -> list[feed_pb2.FeedEvent]:
+        """The facts behind these, when they were as many as are read at once: fewer were all there are."""
+        if len(events) < AT_ONCE:
+            return []
+        return await self.outbox.read(part, events[-1].position + 1, AT_ONCE, epoch)
+
     async def _published(self, part: int, upto: int) -> None:
         """Note how far the broker got. Forgotten in a crash it is published again, and dropped there."""
         async with self.store.database.pipe() as pipe:
-            pipe.ask("BEGIN")
-            pipe.ask("SET LOCAL synchronous_commit TO off")
-            pipe.ask("SELECT outbox_published(%s::smallint, %s, %s)", (part, self.who, upto))
-            pipe.ask("COMMIT")
+            pipe.ask(
+                "SELECT set_config('synchronous_commit', 'off', true),"
+                " outbox_published(%s::smallint, %s, %s)",
+                (part, self.who, upto),
+            )
             await pipe.settle()
