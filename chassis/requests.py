@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import protovalidate
 from google.api import field_behavior_pb2
@@ -48,49 +48,58 @@ def _absent(message: Message, field: Any) -> bool:
     return not getattr(message, field.name)
 
 
-def _nested(message: Message, path: str) -> Iterable[tuple[Message, str]]:
-    """Our own messages inside this one, with their paths; google's types carry no such rules."""
-    for field, value in message.ListFields():
-        if field.message_type is None or _is_map(field):
-            continue
-        if not field.message_type.full_name.startswith("tradewind."):
-            continue
-        if _is_list(field):
-            for i, item in enumerate(value):
-                yield item, f"{path}{field.name}[{i}]."
-        else:
-            yield value, f"{path}{field.name}."
+class _Plan(NamedTuple):
+    """What to look for in messages of a type, by the names of its fields."""
 
-
-def missing(message: Message, path: str = "") -> list[str]:
-    """The paths of REQUIRED fields that are absent, at every depth that is present."""
-    required, nests, _ = _plan(message.DESCRIPTOR)
-    found = [path + field.name for field in required if _absent(message, field)]
-    if nests:
-        for inner, at in _nested(message, path):
-            found += missing(inner, at)
-    return found
+    required: tuple[str, ...]
+    computed: frozenset[str]  # told by the server alone
+    lists: frozenset[str]
+    nested: Mapping[str, bool]  # our own messages inside: whether they repeat; google's carry no such rules
 
 
 @cache
-def _plan(descriptor: Descriptor) -> tuple[tuple[Any, ...], bool, bool]:
-    """(the required fields, whether messages of ours may stand inside, whether lists may)."""
+def _plan(descriptor: Descriptor) -> _Plan:
     said = behaviors(descriptor)
-    inner = [field.message_type for field in descriptor.fields if field.message_type and not _is_map(field)]
-    return (
-        tuple(field for field in descriptor.fields if REQUIRED in said[field.name]),
-        any(kind.full_name.startswith("tradewind.") for kind in inner),
-        any(map(_is_list, descriptor.fields)),
+    inner = [(f, f.message_type) for f in descriptor.fields if f.message_type and not _is_map(f)]
+    return _Plan(
+        tuple(name for name, these in said.items() if REQUIRED in these),
+        frozenset(name for name, these in said.items() if OUTPUT_ONLY in these),
+        frozenset(field.name for field in descriptor.fields if _is_list(field)),
+        {f.name: _is_list(f) for f, kind in inner if kind and kind.full_name.startswith("tradewind.")},
     )
+
+
+def missing(message: Message, path: str = "") -> list[str]:
+    """The paths of REQUIRED fields that are absent, at every depth that is present.
+
+    Refuses lists so long that looking at each element would hold up everybody else.
+    """
+    plan, present = _plan(message.DESCRIPTOR), message.ListFields()
+    said = {field.name for field, _ in present}
+    found = [path + name for name in plan.required if name not in said]
+    for field, value in present:
+        name = field.name
+        if name in plan.lists and len(value) > MOST_ELEMENTS:
+            raise invalid(path + name, f"must contain no more than {MOST_ELEMENTS} items")
+        if (repeated := plan.nested.get(name)) is None:
+            continue
+        if not repeated:
+            found += missing(value, f"{path}{name}.")
+            continue
+        for i, item in enumerate(value):
+            found += missing(item, f"{path}{name}[{i}].")
+    return found
 
 
 def clear_computed(message: Message) -> None:
     """Forget what only the server says inside nested values: a client may send back what it read."""
-    for inner, _ in _nested(message, ""):
-        for name, said in behaviors(inner.DESCRIPTOR).items():
-            if OUTPUT_ONLY in said:
+    nested = _plan(message.DESCRIPTOR).nested
+    for field, value in message.ListFields() if nested else ():
+        repeated = nested.get(field.name)
+        for inner in () if repeated is None else value if repeated else (value,):
+            for name in _plan(inner.DESCRIPTOR).computed:
                 inner.ClearField(name)
-        clear_computed(inner)
+            clear_computed(inner)
 
 
 def violations(message: Message) -> dict[str, str]:
@@ -145,22 +154,8 @@ def _with_nul(message: Message, path: str) -> Iterable[str]:
                 yield from _with_nul(item, f"{path}{field.name}.")
 
 
-def _endless(message: Message, path: str = "") -> Iterable[str]:
-    """The lists so long that looking at each element would hold up everybody else."""
-    _, nests, lists = _plan(message.DESCRIPTOR)
-    if not nests and not lists:
-        return
-    for field, value in message.ListFields():
-        if field.is_repeated and len(value) > MOST_ELEMENTS:
-            yield path + field.name
-    for inner, at in _nested(message, path):
-        yield from _endless(inner, at)
-
-
 def check(request: Message) -> None:
     """Refuse a request that breaks the contract; the refusal lists every field that does."""
-    for path in _endless(request):
-        raise invalid(path, f"must contain no more than {MOST_ELEMENTS} items")
     lacking = missing(request)
     problems = dict.fromkeys(lacking, "is required") | {
         path: text for path, text in violations(request).items() if path not in lacking
@@ -185,10 +180,10 @@ def _is_written(request: Any, path: str) -> bool:
 
 def check_new(resource: Message, path: str) -> None:
     """Refuse a resource to be created that claims what only the server says."""
-    for name, said in behaviors(resource.DESCRIPTOR).items():
-        claimed = OUTPUT_ONLY in said or name in _SERVER
-        if claimed and not _absent(resource, resource.DESCRIPTOR.fields_by_name[name]):
-            raise Refused("FIELD_NOT_WRITABLE", field=f"{path}.{name}")
+    computed = _plan(resource.DESCRIPTOR).computed
+    for field, _ in resource.ListFields():
+        if field.name in computed or field.name in _SERVER:
+            raise Refused("FIELD_NOT_WRITABLE", field=f"{path}.{field.name}")
 
 
 def masked(resource: Message, paths: Iterable[str], known: Callable[[str], Any]) -> list[str]:

@@ -208,15 +208,22 @@ class _Member:
         single = not (self.repeated or self.map or inside or field.has_presence)
         self.plain = single and to is _same
 
-    def read(self, message: Message, path: str) -> Any:
-        at = f"{path}{self.field.name}"
-        value = getattr(message, self.field.name)
+    @property
+    def unsaid(self) -> Any:
+        """What a message that does not have the field says; MISSING for what keeps the record's default."""
+        if self.map or self.repeated:
+            return {} if self.map else ()
+        if self.is_message:
+            return None if self.optional else MISSING
+        return None if self.optional else self.read_one(self.field.default_value, "")
+
+    def read(self, value: Any, path: str) -> Any:
+        """The record's value of what a message has in the field."""
         if self.map:
             return dict(value)
+        at = f"{path}{self.name}"
         if self.repeated:
-            return tuple(self.read_one(item, f"{at}[{i}]") for i, item in enumerate(value))
-        if self.is_message and not message.HasField(self.field.name):
-            return None if self.optional else MISSING
+            return tuple([self.read_one(item, f"{at}[{i}]") for i, item in enumerate(value)])
         if self.optional and not self.is_message and not value:
             return None
         return self.read_one(value, at)
@@ -247,6 +254,7 @@ class Shape(Generic[R, M]):
         self._plain = [member.name for member in members if member.plain]
         self._made = [(member.name, member.put, member.repeated) for member in members if not member.plain]
         self._last: tuple[Any, Any] = (None, None)
+        self._unsaid = {name: member.unsaid for name, member in self.members.items()}
         self._required = {
             f.name for f in fields(_class(record))
             if f.default is MISSING and f.default_factory is MISSING
@@ -295,8 +303,11 @@ class Shape(Generic[R, M]):
 
     def values(self, message: M, only: Iterable[str] | None = None, path: str = "") -> dict[str, Any]:
         """The message's fields as record values; absent messages keep the record's default."""
-        wanted = self.members if only is None else {name: self.members[name] for name in only}
-        found = {name: member.read(message, path) for name, member in wanted.items()}
+        unsaid = self._unsaid
+        found = dict(unsaid) if only is None else {name: unsaid[name] for name in only}
+        for field, value in message.ListFields():  # most of a message is mostly empty
+            if field.name in found:
+                found[field.name] = self.members[field.name].read(value, path)
         return {name: value for name, value in found.items() if value is not MISSING}
 
     def read(self, message: M, path: str = "") -> R:
