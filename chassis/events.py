@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from chassis.bus import Bus
 from chassis.call import Call
 from chassis.database import is_away
 from chassis.jobs import organizations
+from chassis.kernel.record import replace
 from chassis.outbox import PARTS
 from chassis.resync import NOBODY, Resync
 from chassis.store import Replayed, Store, Tx

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +23,7 @@ from tradewind.type.v1 import feed_pb2
 
 from chassis.call import Call
 from chassis.jobs import organizations
-from chassis.kernel.record import Record
+from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused
 from chassis.outbox import part_of
 from chassis.store import Store, Tx

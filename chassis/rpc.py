@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -30,6 +30,7 @@ from chassis import requests, telemetry
 from chassis.call import Call
 from chassis.deadlines import Deadlines
 from chassis.identity import Principal, Validator
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.reasons import FINAL, Reasons
 from chassis.store import Replayed, Store, request_hash

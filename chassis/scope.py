@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chassis.call import Call
-from chassis.kernel.record import Owned, stamped
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused
 
 
@@ -50,11 +50,11 @@ def admit(record: Owned, call: Call) -> Owned:
     if call.user.startswith("services/") or call.scope == "all":
         if record.owner or call.user.startswith("services/"):
             return record
-        return stamped(record, owner=call.user, team=record.team or call.team)
+        return replace(record, owner=call.user, team=record.team or call.team)
     if record.owner in ("", call.user):
         if record.team and record.team not in (call.team, *call.teams):
             raise Refused("PERMISSION_DENIED", permission=call.permission)
-        return stamped(record, owner=call.user, team=record.team or call.team)
+        return replace(record, owner=call.user, team=record.team or call.team)
     if record.team not in reach(call):
         raise Refused("PERMISSION_DENIED", permission=call.permission)
     return record

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pool
@@ -14,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis import listing, requests
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.shapes import Shape
 

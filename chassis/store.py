@@ -22,7 +22,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -35,7 +34,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 from chassis import outbox, scope, telemetry
 from chassis.call import Call, derived_id, new_id
 from chassis.database import Database
-from chassis.kernel.record import Owned, Record, stamped
+from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
 from chassis.pipe import Asked, Pipe
 from chassis.tables import Collection, ReadModel, Rows, quoted
@@ -200,8 +199,9 @@ class Tx:
 
     def flush(self) -> None:
         """Send the writes kept back so far; reads that follow see them."""
-        for statement, params in self.writes.take():
-            self.pipe.ask(statement, params)
+        if self.writes:
+            for statement, params in self.writes.take():
+                self.pipe.ask(statement, params)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -344,7 +344,7 @@ class Tx:
         collection, call = self._collection(type(record)), self.call
         if isinstance(record, Owned) and scoped:
             record = scope.admit(record, call)  # type: ignore[assignment]
-        made = stamped(
+        made = replace(
             record, version=max(1, self.store.version_floor), create_time=call.now, update_time=call.now,
             creator=record.creator or call.user, updater=call.user,
         )  # fmt: skip
@@ -361,9 +361,9 @@ class Tx:
         if before is None:
             raise RuntimeError(f"{collection.prefix}{record.id} was not read in this transaction")
         if before.version != record.version:
-            record = stamped(record, version=before.version)
+            record = replace(record, version=before.version)
         version = max(record.version + 1, self.store.version_floor)
-        made = stamped(record, version=version, update_time=call.now, updater=call.user)
+        made = replace(record, version=version, update_time=call.now, updater=call.user)
         self.writes.update(collection, call.tenant, made, expected=before.version)
         self._seen[collection.name, made.id] = made
         return made

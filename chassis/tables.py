@@ -129,7 +129,7 @@ class Collection(Generic[R]):
             if values[name] is None:
                 values[name] = missing
         made = object.__new__(self.record)  # its __init__ would only set the same, one by one
-        made.__dict__.update(values)
+        object.__setattr__(made, "__dict__", values)
         return made
 
     def _ways(self) -> None:

@@ -13,11 +13,12 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chassis.call import Call
 from chassis.identity import Principal, Signer
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.store import Store, Tx
 from gateway.domain.api_key import ApiKey

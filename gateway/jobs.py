@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tradewind.access.v1 import events_pb2 as events
 
 from chassis.jobs import every
+from chassis.kernel.record import replace
 from chassis.store import Tx
 from gateway.domain.built_in import built_in_roles
 from gateway.domain.organization import Organization

@@ -7,10 +7,11 @@ its lines by largest remainder, so the lines sum to the document exactly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from chassis.kernel.allocation import allocate
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import invalid
 from chassis.kernel.values import LARGEST, SCALE, WHOLE, Money, Percent, Quantity, minor_digits, round_div
 

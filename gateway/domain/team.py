@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from chassis.kernel.record import Record
+from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused, invalid
 
 DEEPEST = 10

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from chassis.kernel.lifecycle import Lifecycle
-from chassis.kernel.record import Record
+from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused, invalid
 from gateway.domain.organization import check_time_zone
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from tradewind.access.v1 import api_key_pb2 as api
 from tradewind.access.v1 import events_pb2 as events
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.rpc import Handler, Policy, Rpc
 from chassis.shapes import Shape

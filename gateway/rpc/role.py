@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tradewind.access.v1 import role_pb2 as api
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.rpc import Rpc
 from chassis.shapes import Shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ from tradewind.access.v1 import events_pb2 as events
 from tradewind.access.v1 import user_pb2 as api
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.rpc import Handler, Policy, Rpc
 from chassis.shapes import Shape

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tradewind.contract.v1 import events_pb2
 from tradewind.customer.v1 import events_pb2 as customer_events_pb2
 from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
@@ -14,6 +12,7 @@ from tradewind.type.v1 import types_pb2
 
 from chassis.events import on
 from chassis.kernel.pricing import Line, RoundingMode, TaxMode
+from chassis.kernel.record import replace
 from chassis.kernel.values import Percent, Quantity, parse_scaled
 from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_money

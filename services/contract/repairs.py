@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tradewind.contract.v1 import events_pb2
 from tradewind.customer.v1 import customer_pb2
 from tradewind.inventory.v1 import order_pb2, shipment_pb2
 from tradewind.opportunity.v1 import opportunity_pb2
 
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.resync import Loss, after_restoring, put_away
 from chassis.shapes import read_money

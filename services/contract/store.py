@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
 from chassis.store import Collection, Store, Tx

@@ -6,7 +6,6 @@ Whoever changes balances locks them first, all at once and in one order: `lock_s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from tradewind.inventory.v1 import (
 )
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Percent, Quantity
 from chassis.shapes import Shape, read_date

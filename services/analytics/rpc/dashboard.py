@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from tradewind.analytics.v1 import dashboard_pb2
 
 from chassis import scope
+from chassis.kernel.record import replace
 from chassis.kernel.values import Money, Period
 from chassis.shapes import money_message
 from chassis.store import Tx

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from fractions import Fraction
@@ -11,6 +11,7 @@ from fractions import Fraction
 from chassis.kernel.approval import Step, Verdict, decide, granted
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.pricing import Line, Totals
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import WHOLE, Money, Percent, round_div
 from services.contract.domain.paper import ASK_EXECUTIVE_ABOVE, Paper, deepest_discount

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from chassis.kernel.record import Owned, Record
+from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.pricing import Line, part, total_of
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import SCALE, Money, Quantity, round_div
 from services.contract.domain.paper import Paper

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from chassis.kernel.approval import Step
 from chassis.kernel.pricing import NOTHING, Line, RoundingMode, TaxMode, Totals, price
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import invalid
 from chassis.kernel.values import WHOLE, Percent, round_div
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from chassis.kernel.allocation import split
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import invalid
 from chassis.kernel.values import WHOLE, Money, Percent
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 from chassis.kernel.approval import Step, Verdict, decide, granted
 from chassis.kernel.lifecycle import Lifecycle
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from services.contract.domain.paper import Paper, deepest_discount, discount_steps
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from tradewind.contract.v1 import events_pb2
 from tradewind.customer.v1 import customer_pb2
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
 from chassis.rpc import Rpc

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from tradewind.contract.v1 import events_pb2
 
 from chassis import requests
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money
 from chassis.rpc import Rpc

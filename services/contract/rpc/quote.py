@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from tradewind.contract.v1 import events_pb2, quote_pb2
 from tradewind.opportunity.v1 import opportunity_pb2
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.store import Tx
 from services.contract.domain.quote import LIFECYCLE, Quote, State

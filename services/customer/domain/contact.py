@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import invalid
 from services.customer.domain.customer import Channel, Customer
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 from chassis.kernel.lifecycle import Lifecycle
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money
 from services.customer.domain.contact import Contact, Role

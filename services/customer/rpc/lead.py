@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from google.type.date_pb2 import Date
 from tradewind.customer.v1 import events_pb2, lead_pb2
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.rpc import Rpc
 from chassis.shapes import Shape, money_message, read_date, read_money

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
 
 from chassis.kernel import pricing
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.pricing import NOTHING, RoundingMode, TaxMode, Totals
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money, Percent, Quantity
 from services.inventory.domain.order_line import NONE, OrderLine

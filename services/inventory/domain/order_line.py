@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from chassis.kernel.pricing import NOTHING
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import invalid
 from chassis.kernel.values import Money, Percent, Quantity
 from services.inventory.domain.price_list import PriceList, price_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from chassis.kernel.lifecycle import Lifecycle
-from chassis.kernel.record import Record
+from chassis.kernel.record import Record, replace
 from chassis.kernel.values import Quantity
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
 from chassis.kernel.lifecycle import Lifecycle
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Quantity
 from services.inventory.domain.order import Address, Amounts, Order

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from chassis.kernel.record import Record
+from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Quantity
 

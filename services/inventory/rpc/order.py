@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Any
 
 from tradewind.inventory.v1 import events_pb2
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.rpc import Rpc
 from chassis.sagas import start
 from chassis.store import Tx

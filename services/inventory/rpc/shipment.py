@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from tradewind.inventory.v1 import events_pb2
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Quantity
 from chassis.rpc import Rpc

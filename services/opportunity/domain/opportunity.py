@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.pricing import Line, price
-from chassis.kernel.record import Owned
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import WHOLE, Money, Percent, share
 from services.opportunity.domain.history import (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from chassis.kernel.record import Record
+from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import WHOLE, Percent, round_div
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ from google.type import date_pb2, decimal_pb2
 from tradewind.opportunity.v1 import events_pb2, opportunity_pb2
 
 from chassis.call import Call
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import invalid
 from chassis.rpc import Rpc
 from chassis.shapes import Shape, money_message, read_date

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tradewind.opportunity.v1 import events_pb2, pipeline_pb2
 
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.rpc import Rpc
 from chassis.shapes import Shape
