@@ -59,7 +59,7 @@ def _json_codec(kind: Any) -> tuple[Getter, Getter]:
     origin = typing.get_origin(kind)
     if origin is tuple:
         dump, load = json_codec(typing.get_args(kind)[0])
-        return (lambda v: [dump(x) for x in v]), (lambda v: tuple(load(x) for x in v))
+        return (lambda v: [dump(x) for x in v]), tuple if load is _same else lambda v: tuple(map(load, v))
     if origin in (dict, Mapping) or (origin and isinstance(origin, type) and issubclass(origin, Mapping)):
         return dict, dict
     if kind is Money:
@@ -71,7 +71,7 @@ def _json_codec(kind: Any) -> tuple[Getter, Getter]:
     if kind is date:
         return (lambda v: v.isoformat()), date.fromisoformat
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return str, kind
+        return str, _member_of(kind)
     if is_dataclass(kind):
         return _nested_codec(kind)
     if kind in (str, int, bool):
@@ -81,6 +81,11 @@ def _json_codec(kind: Any) -> tuple[Getter, Getter]:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _member_of(kind: type[StrEnum]) -> Getter:
+    """The member of a value; to ask the class takes three times as long."""
+    return {str(member): member for member in kind}.__getitem__
 
 
 def _nested_codec(kind: Any) -> tuple[Getter, Getter]:
@@ -108,9 +113,30 @@ class Field:
     kind: Any  # the type inside an Optional
     optional: bool
     columns: tuple[sa.Column[Any], ...]
-    to_row: Callable[[Any], tuple[Any, ...]]
-    from_row: Callable[[tuple[Any, ...]], Any]
-    as_it_is: bool = False  # the cell is the value
+    to: Getter  # from a value to its cell, or to its cells where it has two; None is NULL in each
+    back: Getter
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether the cell is the value."""
+        return self.back is _same
+
+    @property
+    def two(self) -> bool:
+        """Whether it takes two cells."""
+        return len(self.columns) == 2
+
+    def to_row(self, value: Any) -> tuple[Any, ...]:
+        """The cells of a value."""
+        if value is None:
+            return (None,) * len(self.columns)
+        return tuple(self.to(value)) if self.two else (self.to(value),)
+
+    def from_row(self, cells: tuple[Any, ...]) -> Any:
+        """The value of its cells."""
+        if cells[0] is None:
+            return None
+        return self.back(cells if self.two else cells[0])
 
 
 def _scalar(name: str, kind: Any, optional: bool) -> tuple[Any, Getter, Getter] | None:
@@ -127,7 +153,7 @@ def _scalar(name: str, kind: Any, optional: bool) -> tuple[Any, Getter, Getter] 
     if kind in simple:
         return simple[kind]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return sa.Text(), str, kind
+        return sa.Text(), str, _member_of(kind)
     return None
 
 
@@ -140,24 +166,15 @@ def field_of(name: str, hint: Any) -> Field:
             sa.Column(f"{name}_currency", sa.Text(), nullable=optional),
         )
         return Field(
-            name, kind, optional, columns,
-            lambda v: (None, None) if v is None else (v.amount, v.currency),
-            lambda cells: None if cells[0] is None else Money(cells[0], cells[1]),
-        )  # fmt: skip
+            name, kind, optional, columns, lambda v: (v.amount, v.currency), lambda cells: Money(*cells)
+        )
     if scalar := _scalar(name, kind, optional):
         column_type, to, back = scalar
-        column = sa.Column(name, column_type, nullable=optional)
-        return Field(
-            name, kind, optional, (column,),
-            lambda v: (None if v is None else to(v),),
-            lambda cells: None if cells[0] is None else back(cells[0]),
-            back is _same,
-        )  # fmt: skip
+        return Field(name, kind, optional, (sa.Column(name, column_type, nullable=optional),), to, back)
     dump, load = json_codec(kind)
     return Field(
         name, kind, optional, (sa.Column(name, JSONB(), nullable=optional),),
-        lambda v: (None if v is None else "[]" if v == () else _written(dump(v)),),
-        lambda cells: None if cells[0] is None else load(cells[0]),
+        lambda v: "[]" if v == () else _written(dump(v)), load,
     )  # fmt: skip
 
 

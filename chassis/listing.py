@@ -159,6 +159,8 @@ async def page(
 
 def trim(message: Message, mask: Any) -> Message:
     """Only the fields a read_mask names (AIP-157), each whole; no mask or "*" keeps everything."""
+    if not mask.paths:
+        return message
     wanted = {path.partition(".")[0] for path in mask.paths}
     if not wanted or "*" in wanted:
         return message

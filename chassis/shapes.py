@@ -141,7 +141,7 @@ def _enum(kind: type[StrEnum], field: Any) -> tuple[To, Read]:
             raise invalid(path, "must be one of " + ", ".join(m.value for m in kind))
         return members[number]
 
-    return (lambda v: numbers[v.value]), read
+    return (lambda v: numbers[v._value_]), read
 
 
 def _class(kind: Any) -> type[Any]:

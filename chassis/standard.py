@@ -73,8 +73,12 @@ def _list(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler
     async def list_page(request: Any, call: Call) -> Any:
         async with rpc.store.begin(call) as tx:
             records, token = await listing.page(tx, collection, request, rpc.runtime.tokens)
-        shown = [listing.trim(show.shown(record), request.read_mask) for record in records]
-        return answer(**{field: shown, "next_page_token": token})
+        page = answer(next_page_token=token)
+        for record in records:
+            message = getattr(page, field).add()  # made beside it, each would be copied
+            show.put(message, record)
+            listing.trim(message, request.read_mask)
+        return page
 
     return list_page
 

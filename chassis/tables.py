@@ -108,12 +108,12 @@ class Collection(Generic[R]):
     def row(self, record: R) -> list[Any]:
         """The record's cells in the order of `columns`."""
         cells: list[Any] = []
-        for name, made in self._to_cells:
+        for name, to, two in self._to_cells:
             value = getattr(record, name)
-            if made is None:
-                cells.append(value)
+            if two:
+                cells += (None, None) if value is None else to(value)
             else:
-                cells.extend(made(value))
+                cells.append(value if to is None or value is None else to(value))
         return cells
 
     def changed(self, row: Sequence[Any]) -> list[Any]:
@@ -123,8 +123,9 @@ class Collection(Generic[R]):
     def load(self, row: Sequence[Any]) -> R:
         """A record from cells in the order of `columns`."""
         values = dict(zip(self._plain, self._cells(row), strict=True))
-        for name, at, back in self._made:
-            values[name] = back(row[at : at + 2])
+        for name, at, back, two in self._made:
+            cell = row[at]
+            values[name] = None if cell is None else back((cell, row[at + 1])) if two else back(cell)
         for name, missing in self._missing:
             if values[name] is None:
                 values[name] = missing
@@ -135,14 +136,16 @@ class Collection(Generic[R]):
     def _ways(self) -> None:
         """How `row` and `load` go: a cell as it is, or made of or into cells; NULL may mean a default."""
         at, plain, cells = 0, list[str](), list[int]()
-        self._to_cells = [(field.name, None if field.as_it_is else field.to_row) for field in self.fields]
-        self._made: list[tuple[str, int, Any]] = []
+        self._to_cells: list[tuple[str, Any, bool]] = [
+            (f.name, None if f.as_it_is else f.to, f.two) for f in self.fields
+        ]
+        self._made: list[tuple[str, int, Any, bool]] = []
         for field in self.fields:
             if field.as_it_is:
                 plain.append(field.name)
                 cells.append(at)
             else:
-                self._made.append((field.name, at, field.from_row))
+                self._made.append((field.name, at, field.back, field.two))
             at += len(field.columns)
         self._plain, self._cells = plain, itemgetter(*cells)
         self._missing = [
