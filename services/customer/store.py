@@ -43,26 +43,34 @@ async def refuse_duplicate(tx: Tx, customer: Customer) -> None:
     Looks beyond the caller's scope: who asks has to hear of a colleague's customer. The number taken just
     before keeps creations of one organization in line, so that two at once cannot both find nothing.
     """
-    arms, params = [], list[Any]()
-    if customer.tax_id:
-        arms.append("tax_id = %s")
-        params.append(customer.tax_id)
-    if customer.kind is Kind.COMPANY:
-        keys = [key for key in (customer.name_key, customer.legal_key) if key]
-        arms.append("kind = 'COMPANY' AND (name_key = ANY(%s) OR legal_key = ANY(%s))")
-        params += [keys, keys]
-    if not arms:
-        return
-    asked = (
-        "SELECT id, number, owner, tax_id FROM customers WHERE tenant_id = %s AND delete_time IS NULL"
-        f" AND ({' OR '.join(arms)}) ORDER BY id LIMIT 1"
-    )
-    for other in await tx.rows(asked, [tx.call.tenant, *params]):
+    asked, params = alike(tx.call.tenant, customer)
+    for other in await tx.rows(asked, params) if asked else ():
         field = "tax_id" if customer.tax_id and other["tax_id"] == customer.tax_id else "display_name"
         raise Refused(
             "DUPLICATE_CUSTOMER", field=field, match=field, other=f"customers/{other['id']}",
             number=other["number"], owner=other["owner"],
         )  # fmt: skip
+
+
+def alike(tenant: str, customer: Customer) -> tuple[str, list[Any]]:
+    """The question for the first of those like a customer, with its parameters; "" if none can be."""
+    arms: list[tuple[str, Any]] = []
+    if customer.tax_id:
+        arms.append(("tax_id = %s", customer.tax_id))
+    if customer.kind is Kind.COMPANY:
+        # Most have no legal name: said, so that PostgreSQL does not take it for what is looked for.
+        like = "kind = 'COMPANY' AND {0} > '' AND {0} = %s"
+        keys = {key for key in (customer.name_key, customer.legal_key) if key}
+        arms += [(like.format(column), key) for column in ("name_key", "legal_key") for key in sorted(keys)]
+    # Each is looked up by itself, and sorted only when it was found: joined by OR, asked for the first, or
+    # given as arrays, they are looked for in all customers of the organization once the plan is kept.
+    likes = " UNION ALL ".join(
+        "SELECT id, number, owner, tax_id FROM customers"
+        f" WHERE tenant_id = %s AND delete_time IS NULL AND {condition}"
+        for condition, _ in arms
+    )
+    asked = f"WITH alike AS MATERIALIZED ({likes}) SELECT * FROM alike ORDER BY id LIMIT 1"
+    return asked if arms else "", [value for _, like in arms for value in (tenant, like)]
 
 
 async def refuse_bad_parent(tx: Tx, customer: Customer) -> None:
