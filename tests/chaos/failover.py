@@ -17,6 +17,7 @@ from tests.chaos.fleet import EMAIL, PASSWORD, Fleet, Replica, fleet
 from tests.chaos.load import Client, Load, NotTaken
 from tests.servers import Servers, running
 
+PEOPLE = 8  # who ask at each gateway
 SETTLES = 1.5  # seconds in which every client finds a replica that came back
 ENDS_WITHIN = 25.0  # seconds from SIGTERM to the exit
 PATIENCE = 13.0  # seconds in which traffic has to have left a frozen replica: so long callers wait
@@ -32,6 +33,7 @@ async def loaded(
     for nth, one in enumerate(found.gateways[:gateways]):
         client = Client(found.http[one.name])
         await client.sign_in(EMAIL, PASSWORD)
+        await client.hire(PEOPLE - 1)
         loads.append(Load(client, rate / gateways, seed * 10 + nth, timeout, again))
     try:
         tasks = [asyncio.create_task(load.run(until)) for load in loads]

@@ -56,10 +56,10 @@ class Line:
 
 
 class Client:
-    """Keeps connections to one gateway, and a person's token."""
+    """Keeps connections to one gateway, and the tokens of the people in whose names it asks, in turn."""
 
     def __init__(self, port: int) -> None:
-        self.port, self._free, self.token = port, deque[Line](), ""
+        self.port, self._free, self.tokens = port, deque[Line](), deque[str]()
         self.goodbyes = 0  # answers that said they were the last of their connection
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -69,8 +69,9 @@ class Client:
         said = {"host": "gateway", "content-length": str(len(text)), **headers}
         if text:
             said["content-type"] = "application/json"
-        if self.token:
-            said["authorization"] = f"Bearer {self.token}"
+        if self.tokens:
+            said["authorization"] = f"Bearer {self.tokens[0]}"
+            self.tokens.rotate(1)
         head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in said.items())
         try:
             async with asyncio.timeout(GIVES_UP):
@@ -95,9 +96,26 @@ class Client:
 
     async def sign_in(self, email: str, password: str) -> None:
         """Become that person."""
-        status, said = await self.ask("POST", "/v1/sessions", {"email": email, "password": password})
+        said = await self._done("/v1/sessions", {"email": email, "password": password})
+        self.tokens = deque([said["accessToken"]])
+
+    async def hire(self, more: int) -> None:
+        """Ask in the names of so many colleagues as well: one person may have few requests under way."""
+        tokens = deque(self.tokens)
+        for _ in range(more):
+            email, password = f"{uuid.uuid4()}@example.com", str(uuid.uuid4())
+            role = ["roles/administrator"]
+            user = await self._done("/v1/users", {"displayName": "One more", "email": email, "roles": role})
+            code = {"invitationCode": user["invitationCode"], "password": password}
+            await self._done("/v1/users:activate", code)
+            said = await self._done("/v1/sessions", {"email": email, "password": password})
+            tokens.append(said["accessToken"])
+        self.tokens = tokens
+
+    async def _done(self, path: str, body: dict[str, Any]) -> Any:
+        status, said = await self.ask("POST", path, body)
         assert status == 200, said
-        self.token = said["accessToken"]
+        return said
 
     def close(self) -> None:
         """Let go of every connection."""
