@@ -28,6 +28,7 @@ async def measure(bench: Bench) -> None:
 async def _measure(bench: Bench, found: Rig, firms: list[Company]) -> None:
     make = turns([creating("/v1/orders", firm, firm.order()) for firm in firms])
     await load.http(found.http, make, clients=8, seconds=1.5)
+    found.analyze("inventory")
     scripts = nine.scripts(found)
     seconds = bench.seconds(SECONDS)
 

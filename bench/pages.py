@@ -34,6 +34,7 @@ async def measure(bench: Bench) -> None:
         names = (f"Bench {number}" for number in itertools.count())
         make = turns([_creating(firm.token, names) for firm in firms])
         await load.http(found.http, make, clients=4, seconds=2.0)
+        found.analyze("customer")
         with envoy(SERVICE, found.address("customer")) as (door, pid):
             await _measure(bench, found, firms, names, door, pid)
 

@@ -19,7 +19,7 @@ def text(bench: Bench) -> str:
     lines = ["# What it costs", "", f"Made by `make bench`, {datetime.now(UTC):%Y-%m-%d}. {machine()}", ""]
     lines += [
         f"Medians of {bench.rounds} rounds (and the lowest and highest), the two sides of a ratio in turn.",
-        f"In a round the host took at most {max(bench.kept, default=0):.1%} of the processors' time for others;"
+        f"In a round the host took at most {max(bench.kept, default=0):.1%} of all processors for others;"
         f" rounds done again because it took more than {MOST_STOLEN:.0%}: {bench.disturbed}.",
         "docs/performance.md says what is compared, and what is left.",
         "",

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from bench.cpu import spent, spent_by_all
 from chassis import migrate
 from chassis.identity import Principal, Signer
@@ -32,6 +34,11 @@ class Rig:
         """A process' database as the superuser, who sees every organization."""
         assert self.servers.postgres
         return self.servers.postgres.url(layout.database_of(process))
+
+    def analyze(self, process: str) -> None:
+        """Let PostgreSQL know what is in the tables, as it finds out by itself within some minutes."""
+        with psycopg.connect(self.all_of(process), autocommit=True) as db:
+            db.execute("ANALYZE")
 
     @property
     def postgres(self) -> int:

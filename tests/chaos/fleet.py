@@ -149,6 +149,7 @@ class Fleet:
             "TRADEWIND_LISTEN": f"127.0.0.1:{files.free_port()}",
             "TRADEWIND_GRPC_PORT": str(grpc_port), "TRADEWIND_HTTP_PORT": str(self.http[name]),
             "TRADEWIND_DRAIN": "2",  # enough to ask /readyz meanwhile
+            "TRADEWIND_LIMIT_CONNECTIONS_EACH": "10000",  # all who wait for a gateway have one address here
             "TRADEWIND_ADDRESS_CUSTOMER": peers or ",".join(one.address for one in self.replicas),
         }  # fmt: skip
         program = ["-c", DEAF] if deaf else ["-m", "gateway"]
