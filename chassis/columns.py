@@ -5,7 +5,6 @@ A scalar takes one column, Money two (`amount`, `amount_currency`), everything n
 
 from __future__ import annotations
 
-import json
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -15,15 +14,13 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.kernel.values import Money, Percent, Quantity
 
 Getter = Callable[[Any], Any]
-_written = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":")
-).encode  # json.dumps makes one each time
 
 
 def unwrap(hint: Any) -> tuple[Any, bool]:
@@ -174,7 +171,7 @@ def field_of(name: str, hint: Any) -> Field:
     dump, load = json_codec(kind)
     return Field(
         name, kind, optional, (sa.Column(name, JSONB(), nullable=optional),),
-        lambda v: "[]" if v == () else _written(dump(v)), load,
+        lambda v: "[]" if v == () else orjson.dumps(dump(v)).decode(), load,
     )  # fmt: skip
 
 

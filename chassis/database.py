@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
@@ -44,11 +44,10 @@ def _driver_url(url: str) -> str:
 
 
 class _Json(Loader):
-    """JSON as PostgreSQL writes it: UTF-8, and mostly an empty list."""
+    """JSON as PostgreSQL writes it."""
 
     def load(self, data: Any) -> Any:
-        raw = bytes(data)
-        return [] if raw == b"[]" else json.loads(raw.decode())
+        return orjson.loads(data)
 
 
 class _Slot:

@@ -140,8 +140,8 @@ async def test_a_call_costs_one_read_and_one_write(
     # BEGIN, the organization, (the stored answer), the record; then one statement for all writes, and COMMIT.
     assert got == (["BEGIN", "SELECT", "SELECT", "COMMIT"], 2)
     assert updated == (["BEGIN", "SELECT", "SELECT", "SELECT", "WITH", "COMMIT"], 2)
-    # A customer also takes a number, and is looked for among those there are.
-    assert created == (["BEGIN", "SELECT", "SELECT", "INSERT", "SELECT", "WITH", "COMMIT"], 2)
+    # A customer also takes a number, and is looked for among those there are, key by key.
+    assert created == (["BEGIN", "SELECT", "SELECT", "INSERT", "WITH", "WITH", "COMMIT"], 2)
 
 
 def test_a_call_that_nobody_waits_for_has_a_minute() -> None:
