@@ -95,8 +95,9 @@ def clear_computed(message: Message) -> None:
     """Forget what only the server says inside nested values: a client may send back what it read."""
     nested = _plan(message.DESCRIPTOR).nested
     for field, value in message.ListFields() if nested else ():
-        repeated = nested.get(field.name)
-        for inner in () if repeated is None else value if repeated else (value,):
+        if field.name not in nested:
+            continue
+        for inner in value if nested[field.name] else (value,):
             for name in _plan(inner.DESCRIPTOR).computed:
                 inner.ClearField(name)
             clear_computed(inner)
