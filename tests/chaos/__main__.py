@@ -45,7 +45,11 @@ def main() -> int:
         "clients": asked.clients,
     }
     if asked.long:
-        return Long(asked.state).go_on(asked.seed, _say, **wanted)
+        try:
+            return Long(asked.state).go_on(asked.seed, _say, **wanted)
+        except KeyboardInterrupt:
+            _say("Interrupted: the same command goes on, with the seed that was under way.")
+            return 130
     verdict = run(asked.seed, say=_say, **wanted)
     print(verdict)
     return 0 if verdict.ok else 1
