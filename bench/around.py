@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf import descriptor_pool
 from tradewind.inventory.v1 import order_pb2
 
@@ -35,19 +36,22 @@ WHO = Principal(user="users/bench", tenant="01980000-0000-7000-8000-000000000000
 
 async def measure(bench: Bench) -> None:
     """Token in cache, deadline, permission, metrics, a trace of each hundredth: then nothing."""
+    key = Ed25519PrivateKey.generate()
+    signer = Signer("gateway", key)
     async with collector() as traces:
         server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.around", traces, stdout=subprocess.PIPE,
+            sys.executable, "-m", "bench.around", traces, key.public_key().public_bytes_raw().hex(),
+            stdout=subprocess.PIPE,
             env=os.environ | {"GRPC_EXPERIMENTS": "-event_engine_listener,-event_engine_client"},
         )  # fmt: skip
         assert server.stdout
         try:
-            ours, checked, bare, token = (await server.stdout.readline()).decode().split()
+            ours, checked, bare = (await server.stdout.readline()).decode().split()
             seconds = bench.seconds(SECONDS)
             runs = await bench.interleave(
-                tradewind=lambda: _calls(server.pid, ours, token, seconds),
-                checked=lambda: _calls(server.pid, checked, token, seconds),
-                grpc=lambda: _calls(server.pid, bare, token, seconds),
+                tradewind=lambda: _calls(server.pid, ours, signer, seconds),
+                checked=lambda: _calls(server.pid, checked, signer, seconds),
+                grpc=lambda: _calls(server.pid, bare, signer, seconds),
             )
         finally:
             server.terminate()
@@ -60,7 +64,8 @@ async def measure(bench: Bench) -> None:
         bench.costs_of(f"an empty rpc, {called}", runs, name)
 
 
-async def _calls(pid: int, port: str, token: str, seconds: float) -> Sample:
+async def _calls(pid: int, port: str, signer: Signer, seconds: float) -> Sample:
+    token = signer.mint(WHO, 120)  # the longest that one may be good for
     request = order_pb2.GetOrderRequest(name="orders/0198").SerializeToString()
     said, sampled = (
         (("authorization", f"Bearer {token}"), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-{flags}"))
@@ -81,15 +86,13 @@ async def _calls(pid: int, port: str, token: str, seconds: float) -> Sample:
         return Sample(count, time.perf_counter() - began, {"server": spent(pid) - before})
 
 
-async def serve(traces: str) -> None:
-    """All of them, each on a port of its own, in a process of their own."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+async def serve(traces: str, key: str) -> None:
+    """All of them, each on a port of its own, in a process of their own; *key* is the callers' public one."""
     from chassis.service import until_told
 
     telemetry.start_tracing("bench", traces, 0.01)
-    key = Ed25519PrivateKey.generate()
-    server: Any = Server("inventory", None, Validator({"gateway": key.public_key()}), None)  # type: ignore[arg-type]
+    known = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+    server: Any = Server("inventory", None, Validator({"gateway": known}), None)  # type: ignore[arg-type]
     policy = policy_of(descriptor_pool.Default().FindMethodByName(METHOD))
 
     async def nothing(_request: Any, _call: Any) -> Any:
@@ -116,7 +119,7 @@ async def serve(traces: str) -> None:
         ports.append(listening.add_insecure_port("127.0.0.1:0"))
         await listening.start()
         _KEPT.append(listening)
-    print(*ports, Signer("gateway", key).mint(WHO, 120), flush=True)
+    print(*ports, flush=True)
     await until_told()
     for listening in _KEPT:
         await listening.stop(0)
@@ -127,4 +130,4 @@ _KEPT: list[Any] = []
 if __name__ == "__main__":
     from chassis.service import run
 
-    run(serve(sys.argv[1]))
+    run(serve(*sys.argv[1:]))
