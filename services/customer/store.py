@@ -55,10 +55,10 @@ async def refuse_duplicate(tx: Tx, customer: Customer) -> None:
 def alike(tenant: str, customer: Customer) -> tuple[str, list[Any]]:
     """The question for the first of those like a customer, with its parameters; "" if none can be."""
     arms: list[tuple[str, Any]] = []
+    # Most have no tax id or legal name: said, so that PostgreSQL does not take that for what is looked for.
     if customer.tax_id:
-        arms.append(("tax_id = %s", customer.tax_id))
+        arms.append(("tax_id > '' AND tax_id = %s", customer.tax_id))
     if customer.kind is Kind.COMPANY:
-        # Most have no legal name: said, so that PostgreSQL does not take it for what is looked for.
         like = "kind = 'COMPANY' AND {0} > '' AND {0} = %s"
         keys = {key for key in (customer.name_key, customer.legal_key) if key}
         arms += [(like.format(column), key) for column in ("name_key", "legal_key") for key in sorted(keys)]

@@ -26,7 +26,14 @@ Say = Callable[[str], None]
 
 @asynccontextmanager
 async def loaded(
-    found: Fleet, *, rate: float, seed: int, gateways: int = 1, timeout: float = 10.0, again: bool = False
+    found: Fleet,
+    what: str,
+    *,
+    rate: float,
+    seed: int,
+    gateways: int = 1,
+    timeout: float = 10.0,
+    again: bool = False,
 ) -> AsyncIterator[list[Load]]:
     """A load on the first *gateways* of the fleet, together *rate* requests a second."""
     loads, until, tasks = [], asyncio.Event(), []
@@ -34,7 +41,7 @@ async def loaded(
         client = Client(found.http[one.name])
         await client.sign_in(EMAIL, PASSWORD)
         await client.hire(PEOPLE - 1)
-        loads.append(Load(client, rate / gateways, seed * 10 + nth, timeout, again))
+        loads.append(Load(client, rate / gateways, seed * 10 + nth, timeout, again, what))
     try:
         tasks = [asyncio.create_task(load.run(until)) for load in loads]
         await asyncio.sleep(1)
@@ -149,7 +156,7 @@ async def under_load(
         "frozen": {"gateways": 2, "timeout": PATIENCE},
         "gateway": {"again": True},
     }[what]
-    async with loaded(found, rate=rate, seed=seed, **more) as loads:
+    async with loaded(found, what, rate=rate, seed=seed, **more) as loads:
         wrong: list[str] = []
         if what == "rolling":
             wrong += await rolling(found, rounds, say)

@@ -136,6 +136,7 @@ class Load:
     seed: int = 1
     timeout: float = 10.0  # of each request, as its caller says
     again: bool = False
+    what: str = ""  # it is about, in the name of each record: another load's are others
     sent: int = 0
     resent: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -150,7 +151,11 @@ class Load:
         chance, under_way, began = random.Random(self.seed), set[asyncio.Task[None]](), time.monotonic()
         await self._write("first of all")
         while not until.is_set():
-            work = self._write(f"{self.seed}-{self.sent}") if chance.random() < 1 / 3 else self._read(chance)
+            work = (
+                self._write(f"{self.what} {self.seed}-{self.sent}")
+                if chance.random() < 1 / 3
+                else self._read(chance)
+            )
             task = asyncio.create_task(work)
             under_way.add(task)
             task.add_done_callback(under_way.discard)
