@@ -56,7 +56,7 @@ class Line:
 
 
 class Client:
-    """Keeps connections to one gateway, and the tokens of the people in whose names it asks, in turn."""
+    """Keeps connections to one gateway, and the tokens of the people in whose names it asks."""
 
     def __init__(self, port: int) -> None:
         self.port, self._free, self.tokens = port, deque[Line](), deque[str]()
@@ -70,8 +70,7 @@ class Client:
         if text:
             said["content-type"] = "application/json"
         if self.tokens:
-            said["authorization"] = f"Bearer {self.tokens[0]}"
-            self.tokens.rotate(1)
+            said.setdefault("authorization", f"Bearer {self.tokens[0]}")
         head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in said.items())
         try:
             async with asyncio.timeout(GIVES_UP):
@@ -112,6 +111,12 @@ class Client:
             tokens.append(said["accessToken"])
         self.tokens = tokens
 
+    def turn(self) -> dict[str, str]:
+        """Whose turn it is, as a header. What is sent again says the same: a key is of one person."""
+        token = self.tokens[0]
+        self.tokens.rotate(-1)
+        return {"authorization": f"Bearer {token}"}
+
     async def _done(self, path: str, body: dict[str, Any]) -> Any:
         status, said = await self.ask("POST", path, body)
         assert status == 200, said
@@ -151,11 +156,8 @@ class Load:
         chance, under_way, began = random.Random(self.seed), set[asyncio.Task[None]](), time.monotonic()
         await self._write("first of all")
         while not until.is_set():
-            work = (
-                self._write(f"{self.what} {self.seed}-{self.sent}")
-                if chance.random() < 1 / 3
-                else self._read(chance)
-            )
+            title = f"{self.what} {self.seed}-{self.sent}"
+            work = self._write(title) if chance.random() < 1 / 3 else self._read(chance)
             task = asyncio.create_task(work)
             under_way.add(task)
             task.add_done_callback(under_way.discard)
@@ -185,7 +187,7 @@ class Load:
     async def _one(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         self.sent += 1
         began, give_up, pause = time.monotonic(), time.monotonic() + AGAIN_FOR, PAUSE
-        headers["x_request_timeout"] = f"{self.timeout:g}"
+        headers |= {"x_request_timeout": f"{self.timeout:g}", **self.client.turn()}
         while True:
             try:
                 status, answer = await self.client.ask(method, path, body, **headers)
