@@ -107,6 +107,13 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _origin(value: str) -> str:
+    parts = urlsplit(_url("https", "http")(value))
+    if "@" in value or (value and f"{parts.scheme}://{parts.netloc}" != value.rstrip("/")):
+        raise ValueError("must be a scheme and a host alone, such as https://sales.example.com")
+    return value.rstrip("/")
+
+
 @dataclass(frozen=True)
 class Variable:
     """Where a field comes from. `own`: `<env>_<SERVICE>` is looked for first; `secret`: never shown, and
@@ -136,6 +143,16 @@ class Settings:
     http_port: Annotated[int, Variable("TRADEWIND_HTTP_PORT", "8080", _port, "Port of the HTTP API.")]
     grpc_port: Annotated[
         int, Variable("TRADEWIND_GRPC_PORT", "9090", _port, "Port of the gateway's gRPC edge.")
+    ]
+    public_url: Annotated[
+        str,
+        Variable(
+            "TRADEWIND_PUBLIC_URL",
+            "",
+            _origin,
+            "Where browsers and programs reach the gateway, such as https://sales.example.com; empty is"
+            " localhost and the HTTP port.",
+        ),
     ]
     database_url: Annotated[
         str,
@@ -269,6 +286,11 @@ class Settings:
         for peer, address in peers.items():
             _check_address(peer, address)
         return cls(service=service, peers=peers, **values)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port under which the gateway is known outside."""
+        return self.public_url or f"http://localhost:{self.http_port}"
 
     def require(self, *names: str) -> Self:
         """Itself, when all of these are set; ends the process naming the first that is not."""

@@ -16,6 +16,7 @@ from gateway.grpc_edge import EdgeServer, serve_edge
 from gateway.http import HttpServer, serve_http
 from gateway.identify import Identifier
 from gateway.limits import Limits, LimitSettings
+from gateway.oauth import oauth_pages
 from gateway.service import SERVICE
 from gateway.upstream import Upstream
 
@@ -60,6 +61,7 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
             upstream=upstream,
             contract=contract,
             limits=limits,
+            more_pages=oauth_pages(runtime.store, runtime.signer, settings.origin),
         )
         log.info("the gateway answers HTTP on port %d and gRPC on port %d", http.port, edge.port)
         await until_told()

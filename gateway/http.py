@@ -118,12 +118,8 @@ class App:
             return self._refusal(error, request, seen)
 
     async def _answer(self, request: Request, seen: _Seen) -> Answer:
-        page = self._pages.get(request.path)
-        if page:
-            seen.method = request.path
-            if request.method not in ("GET", "HEAD"):
-                return self._other_verb(request, {"GET", "HEAD"})
-            return await page(request)
+        if page := self._pages.get(request.path):
+            return await self._page(page, request, seen)
         rules, segments = self.routes.find(request.path)
         rule = rules.get("GET" if request.method == "HEAD" else request.method)
         if rule is None or (rule.method.streams and request.method == "HEAD"):
@@ -132,6 +128,17 @@ class App:
         seen.method, seen.home = rule.method.full_name, rule.method.home
         trace.get_current_span().update_name(f"{rule.verb} {rule.template}")
         return await self._ask(rule, segments, request, seen)
+
+    async def _page(self, page: pages.Page, request: Request, seen: _Seen) -> Answer:
+        seen.method = request.path
+        verbs = page.verbs if isinstance(page, pages.Door) else pages.READING
+        if request.method not in verbs:
+            return self._other_verb(request, set(verbs))
+        if not isinstance(page, pages.Door):
+            return await page(request)
+        seen.headers = self.limits.sign_in(request.peer)
+        with self.limits.flight(), self.limits.one_of(request.peer):
+            return await page(request)
 
     async def _ask(self, rule: Rule, segments: list[str], request: Request, seen: _Seen) -> Answer:
         endpoint = self._endpoints[id(rule)]

@@ -21,7 +21,7 @@ from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.store import Store, Tx
-from gateway.domain.api_key import ApiKey
+from gateway.domain.api_key import SEEN, ApiKey
 from gateway.domain.organization import Organization
 from gateway.domain.role import Role, Scope, only
 from gateway.domain.session import Session
@@ -108,7 +108,7 @@ class Identifier:
         began = time.monotonic()
         self._known.pop(key, None)
         now = datetime.now(UTC)
-        found = await held(self._store, secret, "access", "key", at=now)
+        found = await held(self._store, secret, "access", "key", "grant", at=now)
         if found is None:
             raise Refused("UNAUTHENTICATED", problem="the token is unknown or over")
         async with self._store.begin(Call(tenant=found.tenant, user="services/access")) as tx:
@@ -120,11 +120,12 @@ class Identifier:
 
     async def _known_from(self, tx: Tx, found: Held, now: datetime) -> _Known:
         credential: ApiKey | Session
+        subject, _, scope = found.subject.partition(" ")  # a token may be for less than its key
         try:
-            if found.kind == "key":
-                credential, limits = await tx.get(ApiKey, f"apiKeys/{found.subject}"), True
+            if found.kind == "access":
+                credential = await tx.get(Session, f"sessions/{subject}")
             else:
-                credential, limits = await tx.get(Session, f"sessions/{found.subject}"), False
+                credential = await tx.get(ApiKey, f"apiKeys/{subject}")
             user = await tx.get(User, credential.owner)
         except Refused:
             raise Refused("UNAUTHENTICATED", problem="the account is gone") from None
@@ -134,9 +135,11 @@ class Identifier:
             raise Refused("UNAUTHENTICATED", problem="the account is not active")
         directory = await self._directory(tx, found.tenant)
         permissions = permissions_of(directory.roles[name] for name in user.roles if name in directory.roles)
-        if limits:
-            assert isinstance(credential, ApiKey)
+        if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
+            permissions = only(permissions, scope.split()) if scope else permissions
+            if credential.unseen(now):
+                await _seen(tx, credential, now)
         session = tx.name(credential)
         principal = Principal(
             user=f"users/{user.id}", tenant=found.tenant, session=session, team=user.team,
@@ -169,6 +172,15 @@ class Identifier:
             while len(self._minted) > MOST:
                 self._minted.popitem(last=False)
         return token
+
+
+async def _seen(tx: Tx, key: ApiKey, now: datetime) -> None:
+    """Write down that a key is used, once a minute whoever asks; to be seen is no change of it."""
+    await tx.run(
+        "UPDATE api_keys SET last_used_time = %s WHERE tenant_id = %s AND id = %s"
+        " AND (last_used_time IS NULL OR last_used_time <= %s)",
+        [now, tx.call.tenant, key.id, now - SEEN],
+    )
 
 
 def _bearer(authorization: str) -> str:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from chassis.telemetry import METRICS
 from gateway import jsontext, openapi, reference
@@ -16,12 +17,25 @@ from gateway.routes import Routes
 from gateway.upstream import Upstream
 
 Page = Callable[[Request], Awaitable[Answer]]
+READING = frozenset({"GET", "HEAD"})
 HTML = b"text/html; charset=utf-8"
 # How long an answer about the services stands, however many ask.
 FRESH = 1.0
 
 METRICS.describe("tradewind_http_seconds", "histogram", "How long HTTP requests took, by method and status.")
 METRICS.describe("tradewind_http_in_flight", "gauge", "HTTP requests being answered.")
+
+
+@dataclass(frozen=True)
+class Door:
+    """A page that does something for a stranger: bounded like the methods that need no sign-in."""
+
+    page: Page
+    verbs: frozenset[str] = READING
+
+    async def __call__(self, request: Request) -> Answer:
+        """What it answers."""
+        return await self.page(request)
 
 
 def pages(contract: Contract, routes: Routes, upstream: Upstream, leaving: asyncio.Event) -> dict[str, Page]:

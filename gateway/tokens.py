@@ -21,7 +21,7 @@ from chassis.rpc import Handler, Policy
 from chassis.store import Replayed, Store, Tx
 from gateway.store import AccessStore, Held, holder
 
-PREFIXES = {"access": "twa_", "refresh": "twr_", "key": "twk_", "code": "twi_"}
+PREFIXES = {"access": "twa_", "refresh": "twr_", "key": "twk_", "code": "twi_", "grant": "twt_"}
 LENGTH = 4 + 43  # a prefix and 32 bytes in base64url
 
 

@@ -14,6 +14,8 @@ from gateway.domain.user import Kind, User
 USUAL = timedelta(days=90)
 LONGEST = timedelta(days=366)
 MOST = 50  # active keys of one owner
+GRANTED = timedelta(minutes=10)  # what a token obtained with a key lives
+SEEN = timedelta(minutes=1)  # how exactly it is known when a key was last used
 
 
 class State(StrEnum):
@@ -37,6 +39,7 @@ class ApiKey(Owned):
     permissions: tuple[str, ...] = ()  # patterns: the most it may do
     expire_time: datetime | None = None
     hint: str = ""
+    last_used_time: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -63,6 +66,15 @@ class ApiKey(Owned):
     def good(self, at: datetime) -> bool:
         """Whether it has neither been ended nor run out."""
         return self.state is State.ACTIVE and self.expire_time is not None and at < self.expire_time
+
+    def unseen(self, at: datetime) -> bool:
+        """Whether that it is used now has to be written down."""
+        return self.last_used_time is None or at - self.last_used_time >= SEEN
+
+    def granted_until(self, at: datetime) -> datetime:
+        """When a token obtained with it now ends: soon, and not after the key itself."""
+        assert self.expire_time is not None
+        return min(at + GRANTED, self.expire_time)
 
     def revoke(self) -> ApiKey:
         """Ended for good."""

@@ -95,6 +95,13 @@ def only(permissions: Mapping[str, Scope], patterns: Iterable[str]) -> dict[str,
     return {p: scope for p, scope in permissions.items() if any(matches(w, p) for w in wanted)}
 
 
+def within(pattern: str, patterns: Iterable[str], catalogue: Iterable[str]) -> bool:
+    """Whether *pattern* stands for something, and for nothing that *patterns* do not stand for."""
+    wide = tuple(patterns)
+    meant = [permission for permission in catalogue if matches(pattern, permission)]
+    return bool(meant) and all(any(matches(each, p) for each in wide) for p in meant)
+
+
 def check_known(patterns: Iterable[str], catalogue: Iterable[str], field: str) -> None:
     """Refuse a pattern that stands for no permission there is."""
     names = tuple(catalogue)

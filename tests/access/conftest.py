@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest_asyncio
 
@@ -11,6 +12,9 @@ from chassis.call import new_id
 from gateway.found import found
 from gateway.identify import Identifier
 from tests.platform import Running
+
+if TYPE_CHECKING:
+    from tests.access.doors import Doors
 
 PASSWORD = "tall grass by the river"
 
@@ -88,3 +92,12 @@ async def make_company(access: Running, email: str = "") -> Company:
     )  # fmt: skip
     identify = Identifier(access.runtime.store, access.runtime.signer)
     return Company(access, identify, made["organization"], name, email)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def doors(access: Running, customer: Running) -> AsyncIterator[Doors]:
+    """The gateway's two ports before the real access and customer services."""
+    from tests.access.doors import opened
+
+    async with opened(access, customer) as found:
+        yield found

@@ -4,76 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Any
 
 import grpc
-import httpx
 import pytest
-import pytest_asyncio
 from tradewind.access.v1 import session_pb2
 from tradewind.customer.v1 import customer_pb2
 
 from chassis.call import new_id
-from chassis.clients import channel
-from gateway.contract import Contract
-from gateway.grpc_edge import serve_edge
-from gateway.http import serve_http
-from gateway.identify import DIRECTORY_SECONDS, IDENTITY_SECONDS, Identifier
-from gateway.upstream import Upstream
+from gateway.identify import DIRECTORY_SECONDS, IDENTITY_SECONDS
 from tests.access.conftest import PASSWORD, Company
-from tests.platform import Platform, Running, refused
+from tests.access.doors import ME, Doors
+from tests.platform import refused
 
 # How long a test waits for what is felt within five seconds: the machine may be busy.
 PATIENCE = 60
-ME = "/tradewind.access.v1.SessionService/GetMe"
-
-
-class Doors:
-    """The gateway's two ports before the real access and customer services."""
-
-    def __init__(self, http: str, grpc_address: str) -> None:
-        self.client = httpx.AsyncClient(base_url=http, timeout=20)
-        self.channel = channel(grpc_address)
-
-    async def ask(
-        self, verb: str, path: str, token: str = "", body: Any = None, **headers: str
-    ) -> tuple[int, Any]:
-        """(status, JSON) of a request."""
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        answer = await self.client.request(verb, path, json=body, headers=headers)
-        return answer.status_code, answer.json()
-
-    async def sign_in(self, email: str, password: str = PASSWORD) -> Any:
-        """What POST /v1/sessions says."""
-        status, said = await self.ask("POST", "/v1/sessions", body={"email": email, "password": password})
-        assert status == 200, said
-        return said
-
-    async def me(self, token: str) -> Any:
-        """GetMe over the gRPC door."""
-        call = self.channel.unary_unary(
-            ME, session_pb2.GetMeRequest.SerializeToString, session_pb2.Me.FromString
-        )
-        return await call(
-            session_pb2.GetMeRequest(), timeout=10, metadata=[("authorization", f"Bearer {token}")]
-        )
-
-
-@pytest_asyncio.fixture(scope="session")
-async def doors(platform: Platform, access: Running, customer: Running) -> AsyncIterator[Doors]:
-    upstream = Upstream({"access": access.address, "customer": customer.address})
-    identify, contract = Identifier(access.runtime.store, access.runtime.signer), Contract.load()
-    http = await serve_http("127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract)
-    edge = await serve_edge("127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract)
-    found = Doors(f"http://127.0.0.1:{http.port}", f"127.0.0.1:{edge.port}")
-    yield found
-    await found.client.aclose()
-    await found.channel.close()
-    await edge.stop(1)
-    await http.stop()
-    await upstream.close()
 
 
 @pytest.mark.req("SEC-01")
