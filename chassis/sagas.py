@@ -12,7 +12,7 @@ import copy
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -86,16 +86,29 @@ class Progress:
 
 def start(tx: Tx, saga: Saga, record: str, data: dict[str, Any]) -> str:
     """Begin a saga with this transaction; its id derives from the record and its data's `key`, if any."""
-    saga_id = derived_id("saga", saga.type, record, str(data.get("key", "")))
+    return start_many(tx, saga, [(record, data)])[0]
+
+
+def start_many(tx: Tx, saga: Saga, wanted: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Begin a saga of this kind for each (record, data), in one statement; their ids."""
     call = tx.call
     known = {"actor": call.actor or call.user, "locale": call.locale, "traceparent": call.traceparent}
-    tx.writes.raw(
-        "INSERT INTO sagas (tenant_id, id, type, record, version, step, state, attempts, next_at,"
-        " deadline_at, data, history) VALUES (%s, %s, %s, %s, 1, 0, 'RUNNING', 0, clock_timestamp(), %s,"
-        " %s, '[]') RETURNING 1",
-        [call.tenant, saga_id, saga.type, record, call.now + PATIENCE, json.dumps(data | {"_call": known})],
-    )  # fmt: skip
-    return saga_id
+    rows = [
+        (derived_id("saga", saga.type, record, str(data.get("key", ""))), record,
+         json.dumps(data | {"_call": known}))
+        for record, data in wanted
+    ]  # fmt: skip
+    if rows:
+        ids, records, datas = (list(column) for column in zip(*rows, strict=True))
+        tx.writes.raw(
+            "INSERT INTO sagas (tenant_id, id, type, record, version, step, state, attempts, next_at,"
+            " deadline_at, data, history)"
+            " SELECT %s, id, %s, record, 1, 0, 'RUNNING', 0, clock_timestamp(),"
+            " %s, data::jsonb, '[]' FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS w (id, record, data)"
+            " RETURNING 1",
+            [call.tenant, saga.type, call.now + PATIENCE, ids, records, datas],
+        )
+    return [row[0] for row in rows]
 
 
 class Sagas:

@@ -6,11 +6,13 @@ from chassis.laws import Law
 from chassis.service import Service
 from gateway import jobs
 from gateway.rpc.api_key import ApiKeyRpc
+from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
 from gateway.rpc.organization import OrganizationRpc
 from gateway.rpc.role import RoleRpc
 from gateway.rpc.session import SessionRpc
 from gateway.rpc.team import TeamRpc
 from gateway.rpc.user import UserRpc
+from gateway.sagas import COLLECT, MOVE, RETURN
 from gateway.store import AccessStore
 
 LAWS = (
@@ -62,6 +64,7 @@ LAWS = (
 )
 
 SERVICE = Service(
-    "access", AccessStore, rpcs=[OrganizationRpc, UserRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc],
-    jobs=jobs, checks=LAWS, key="gateway", package="gateway",
+    "access", AccessStore,
+    rpcs=[OrganizationRpc, UserRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc, HandoverItemRpc],
+    jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS, key="gateway", package="gateway",
 )  # fmt: skip

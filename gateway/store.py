@@ -17,6 +17,7 @@ from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
 from chassis.store import Collection, Rows, Store, Tx
 from gateway.domain.api_key import ApiKey
+from gateway.domain.handover import Handover, HandoverItem
 from gateway.domain.organization import Organization
 from gateway.domain.role import Role
 from gateway.domain.session import Session
@@ -34,6 +35,8 @@ class AccessStore(Store):
     roles = Collection(Role, unique=(("display_name",),))
     sessions = Collection(Session, index=(("owner", "state"),))
     api_keys = Collection(ApiKey, index=(("owner", "state"),))
+    handovers = Collection(Handover, index=(("owner", "state"), ("team", "state")))
+    handover_items = Collection(HandoverItem, index=(("handover", "state"),))
     passwords = Rows(
         "passwords",
         sa.Column("person", sa.Text()),

@@ -40,6 +40,7 @@ async def _people(access: Any, names: dict[str, str], email: str, mark: str) -> 
     names["sessions"] = session.session.name
     key = await access.CreateApiKey(api_key={"display_name": mark, "permissions": ["customers.read"]})
     names["apiKeys"] = key.name
+    names["handovers"] = (await access.CreateHandover(handover={"user": names["users"]})).name
 
 
 async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any, mark: str) -> None:

@@ -81,6 +81,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             "Sees the whole business, decides on large deals, sets pipelines and prices.",
             "查看全部业务，审批重大交易，制定销售流程与价格。",
             (Scope.ALL, f"{_BUSINESS} {_CATALOGUE} {_MONEY} journalEntries.read movements.read events.read"),
+            (Scope.ALL, "handovers.read"),
             (Scope.ALL, "quotes.approve contracts.approve,sign opportunities.assign customers.transfer"),
             (Scope.ALL, "pipelines.write,delete products.write,delete priceLists.write,delete leads.assign"),
         ),
@@ -93,7 +94,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.SUBTREE, "opportunities.read,write,close,assign,split,archive"),
             (Scope.SUBTREE, "contracts.read,write,delete,approve,sign"),
             (Scope.SUBTREE, "orders.read,write,delete,confirm,cancel,hold shipments.read reservations.read"),
-            (Scope.SUBTREE, f"{_MONEY} reports.read"),
+            (Scope.SUBTREE, f"{_MONEY} reports.read handovers.read,write"),
             (Scope.ALL, _CATALOGUE),
         ),
         _role(

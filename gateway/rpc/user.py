@@ -15,10 +15,12 @@ from chassis.rpc import Handler, Policy, Rpc
 from chassis.shapes import Shape
 from chassis.store import Tx
 from gateway import store
+from gateway.domain.handover import check_receiver
 from gateway.domain.password import check_password
 from gateway.domain.team import Team
 from gateway.domain.user import Kind, State, User, check_administered, normal_email
 from gateway.login import PASSWORDS, Throttle
+from gateway.rpc.handover import open_handover, under_way
 from gateway.rpc.role import check_given
 from gateway.rpc.session import end_sessions
 from gateway.tokens import Mint, held, revealing
@@ -141,9 +143,13 @@ class UserRpc(Rpc):
             await self._reach(tx, user)
             disabled = user.disable()
             await self._still_administered(tx, user, disabled)
+            if request.receiver:
+                check_receiver(await store.refer(tx, User, "receiver", request.receiver), request.name)
             disabled = tx.save(disabled)
             await end_sessions(tx, user, "disabled")
             tx.emit(events.UserDisabled(user=show(disabled)))
+            if user.kind is Kind.PERSON and not await under_way(tx, request.name):
+                await open_handover(tx, user, receiver=request.receiver, at_once=bool(request.receiver))
             return tx.reply(show(disabled))
 
     async def EnableUser(self, request: api.EnableUserRequest, call: Call) -> Any:
