@@ -26,7 +26,11 @@ async def refresh_built_in_roles(tx: Tx) -> None:
             tx.emit(events.RoleCreated(role=show(tx.add(role))))
             continue
         after = replace(
-            before, display_name=role.display_name, description=role.description, grants=role.grants
+            before,
+            display_name=role.display_name,
+            description=role.description,
+            grants=role.grants,
+            views=role.views,
         )
         if after != before:
             tx.emit(events.RoleUpdated(role=show(tx.save(after))))

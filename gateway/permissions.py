@@ -31,6 +31,18 @@ def catalogue() -> tuple[str, ...]:
     return tuple(asked())
 
 
+@cache
+def listed() -> Mapping[str, tuple[str, frozenset[str]]]:
+    """collection → (the permission to list it, the fields of its records)."""
+    found = {}
+    for method in Contract.load().methods:
+        collection = method.routes[0].template.removeprefix("/v1/")
+        nouns = [f.message_type for f in method.output.fields if f.name not in ("next_page_token",)]
+        if method.name.startswith("List") and "filter" in method.input.fields_by_name and nouns[0]:
+            found[collection] = (method.permission, frozenset(nouns[0].fields_by_name))
+    return found
+
+
 def permissions_of(roles: Iterable[Role]) -> dict[str, Scope]:
     """What who has these roles may do."""
     grants = [grant for role in roles for grant in grants_of(role)]

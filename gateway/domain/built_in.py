@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gateway.domain.built_in_views import built_in_views
 from gateway.domain.role import Grant, Kind, Role, Scope
 
 ADMINISTRATOR_ONLY = frozenset({
@@ -39,6 +40,7 @@ class BuiltIn:
         return Role(
             id=self.word, display_name=self.titles[language], description=self.purpose[language],
             kind=Kind.BUILT_IN, grants=self.grants,
+            views=built_in_views(self.word, locale),
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused, invalid
+from gateway.domain.view import View
 
 
 class Kind(StrEnum):
@@ -50,6 +51,7 @@ class Role(Record):
     description: str = ""
     kind: Kind = Kind.CUSTOM
     grants: tuple[Grant, ...] = ()
+    views: tuple[View, ...] = ()
 
     def check(self) -> None:
         """It grants something, and nothing twice."""

@@ -12,7 +12,8 @@ from chassis.shapes import Shape
 from chassis.store import Tx
 from gateway.domain.built_in import grants_of
 from gateway.domain.role import Kind, Role, Scope, check_known, check_within, expand
-from gateway.permissions import catalogue
+from gateway.domain.view import check_views
+from gateway.permissions import catalogue, listed
 from gateway.store import in_line, users_of
 
 show = Shape(Role, api.Role)
@@ -29,6 +30,7 @@ class RoleRpc(Rpc):
         if before is not None:
             before.must_be_custom()
         check_known((grant.permission for grant in record.grants), catalogue(), "role.grants")
+        check_views(record.views, {name: fields for name, (_, fields) in listed().items()}, "role.views")
         check_given(tx.call, [record])
         return replace(record, kind=Kind.CUSTOM)
 

@@ -15,17 +15,21 @@ from chassis.rpc import Handler, Policy, Rpc
 from chassis.shapes import Shape
 from chassis.store import Tx
 from gateway.domain.organization import Organization
+from gateway.domain.role import Role
 from gateway.domain.session import MOST, Session, begin
 from gateway.domain.team import Team
 from gateway.domain.user import State, User
+from gateway.domain.view import View, of_roles
 from gateway.login import Login
+from gateway.permissions import listed
 from gateway.rpc import organization as organization_rpc
 from gateway.rpc import team as team_rpc
-from gateway.store import active_sessions
+from gateway.store import active_sessions, roles_of
 from gateway.tokens import Mint, held, revealing
 
 show = Shape(Session, api.Session)
 show_user = Shape(User, user_pb2.User)
+show_view = Shape(View, role_pb2.Role.View)
 
 
 class SessionRpc(Rpc):
@@ -100,6 +104,7 @@ class SessionRpc(Rpc):
             user = await tx.get(User, call.user)
             organization = await tx.get(Organization, f"organizations/{call.tenant}")
             team = await tx.get(Team, user.team) if user.team else None
+            roles = await roles_of(tx, user.roles)
         grants = [
             role_pb2.Role.Grant(permission=permission, scope=role_pb2.Role.Scope.Value(scope.upper()))
             for permission, scope in sorted(call.permissions.items())
@@ -107,8 +112,15 @@ class SessionRpc(Rpc):
         return api.Me(
             user=show_user(user), organization=organization_rpc.show(organization),
             team=team_rpc.show(team) if team else None, credential=call.session, permissions=grants,
-            teams=call.teams,
+            teams=call.teams, views=_views(roles, call),
         )  # fmt: skip
+
+
+def _views(roles: list[Role], call: Call) -> list[role_pb2.Role.View]:
+    """What the caller sees first."""
+    reachable = [name for name, (permission, _) in listed().items() if permission in call.permissions]
+    seen = of_roles((role.views for role in roles), reachable)
+    return [show_view(view.filled(me=call.user, team=call.team)) for view in seen]
 
 
 def _end(tx: Tx, session: Session, reason: str) -> Session:
