@@ -21,6 +21,7 @@ from tradewind.type.v1 import feed_pb2
 
 from chassis import telemetry
 from chassis.call import new_id
+from chassis.tls import Identity
 
 log = logging.getLogger(__name__)
 TOGETHER = 500  # events in one atomic batch: one fsync of the broker for all of them
@@ -28,6 +29,11 @@ IN_FLIGHT = 200  # acknowledgements awaited at once where the broker takes them 
 BATCH = 500  # fetched at a time; more than max_ack_pending would wait for what never comes
 WAIT_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
+# What the end of a connection over TLS is told as; nothing is wrong.
+logging.getLogger("asyncio").addFilter(
+    lambda record: not record.getMessage().startswith("returning true from eof_received()")
+)
+BROKER = "nats"  # what the broker is called in its certificate
 
 
 def stream_name(service: str) -> str:
@@ -40,11 +46,34 @@ def subject(service: str, kind: str, part: int) -> str:
     return f"{kind}.{part}"
 
 
+def durable(subscriber: str, part: int) -> str:
+    """What the broker calls the place up to which a service has read a partition of a source."""
+    return f"{subscriber}_{part}"
+
+
+def rights(service: str, sources: Sequence[str], parts: int) -> dict[str, list[str]]:
+    """The subjects that a service may publish and subscribe to: its own facts, its own stream, and reading
+    the facts of its sources. What the broker answers goes to an inbox of the service's own."""
+    publish = [f"tradewind.{service}.v1.>"]
+    publish += [f"$JS.API.STREAM.{verb}.{stream_name(service)}" for verb in ("INFO", "CREATE", "UPDATE")]
+    for source in sources:
+        for place in (f"{stream_name(source)}.{durable(service, part)}" for part in range(parts)):
+            publish += [f"$JS.API.CONSUMER.{verb}.{place}" for verb in ("INFO", "MSG.NEXT", "DURABLE.CREATE")]
+            publish += [f"$JS.API.CONSUMER.CREATE.{place}.>", f"$JS.ACK.{place}.>"]
+    return {"publish": publish, "subscribe": [f"{_inbox(service)}.>"]}
+
+
+def _inbox(service: str) -> str:
+    return f"_INBOX.{service}"
+
+
 class Bus:
     """One connection to NATS, for publishing and for pulling."""
 
-    def __init__(self, url: str, replicas: int = 1) -> None:
-        self.url, self.replicas = url, replicas
+    def __init__(
+        self, url: str, replicas: int = 1, service: str = "anyone", identity: Identity | None = None
+    ) -> None:
+        self.url, self.replicas, self.service, self.identity = url, replicas, service, identity
         self._asserted: dict[str, bool] = {}  # service → whether its stream takes batches
         self._subscriptions: dict[tuple[str, str, int], Any] = {}
         self._said = ""
@@ -60,8 +89,31 @@ class Bus:
         self.client = await nats.connect(
             self.url, max_reconnect_attempts=-1, reconnect_time_wait=0.5, pending_size=0,
             error_cb=quiet, connect_timeout=2, ping_interval=20, max_outstanding_pings=2,
+            inbox_prefix=_inbox(self.service), **self._secured(),
         )  # fmt: skip
         self.js = self.client.jetstream(timeout=2.0, publish_async_max_pending=IN_FLIGHT * 4)
+
+    def _secured(self) -> dict[str, Any]:
+        """How the connection begins with TLS, before the broker is told a password."""
+        if not self.url.startswith("tls://"):
+            return {}
+        if self.identity is None:
+            return {"tls_handshake_first": True}
+        context = self.identity.client_context()
+        return {"tls": context, "tls_hostname": BROKER, "tls_handshake_first": True}
+
+    async def keep(self, service: str) -> None:
+        """See that the service's own stream is there, also after the broker has lost its disk; and that the
+        next connection is made with the certificate of its moment."""
+        if "tls" in self.client.options and self.identity is not None:
+            self.client.options["tls"] = self.identity.client_context()
+        if not self.client.is_connected:
+            return
+        self._asserted.pop(service, None)
+        try:
+            await self.assert_stream(service)
+        except (NatsError, JetStreamError, TimeoutError, OSError) as problem:
+            await self._trouble(f"the stream {stream_name(service)} is not there: {problem}")
 
     async def assert_stream(self, service: str) -> bool:
         """Make the service's stream unless it is there; whether it takes events in batches."""
@@ -160,7 +212,6 @@ class Bus:
             return [], None
         except (NatsError, JetStreamError, OSError) as problem:
             await self._trouble(f"cannot fetch {stream_name(source)}: {problem}")
-            self._asserted.pop(source, None)
             self._subscriptions.pop(key, None)
             return None
 
@@ -172,14 +223,13 @@ class Bus:
         await asyncio.sleep(PAUSE_SECONDS)
 
     async def _subscribe(self, subscriber: str, source: str, part: int) -> Any:
-        await self.assert_stream(source)
-        durable = f"{subscriber}_{part}"
+        place = durable(subscriber, part)  # its stream is the producer's to make
         config = ConsumerConfig(
-            durable_name=durable, filter_subject=f"tradewind.{source}.v1.*.{part}", ack_policy=AckPolicy.ALL,
+            durable_name=place, filter_subject=f"tradewind.{source}.v1.*.{part}", ack_policy=AckPolicy.ALL,
             deliver_policy=DeliverPolicy.ALL, ack_wait=30, max_ack_pending=512, max_deliver=-1,
         )  # fmt: skip
         return await self.js.pull_subscribe(
-            config.filter_subject, durable=durable, stream=stream_name(source), config=config
+            config.filter_subject, durable=place, stream=stream_name(source), config=config
         )
 
     async def close(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -16,6 +18,7 @@ from chassis.call import Call
 from chassis.identity import Principal, Signer
 from chassis.kernel.refusals import Refused
 from chassis.reasons import from_wire, status_of
+from chassis.tls import Identity, process_of
 
 _RETRY = {
     "methodConfig": [
@@ -49,6 +52,7 @@ OPTIONS = [
 ]
 DEFAULT_SECONDS = 5.0
 MARGIN = 0.05
+FINISHES_WITHIN = 30.0  # what is under way on a channel that another took the place of
 
 
 def target(address: str) -> str:
@@ -58,30 +62,76 @@ def target(address: str) -> str:
     return f"{'ipv6' if address.startswith('[') else 'ipv4'}:{address}"
 
 
-def channel(address: str) -> grpc.aio.Channel:
+def channel(address: str, service: str = "", identity: Identity | None = None) -> grpc.aio.Channel:
     """A channel to all replicas of a peer, made the one way that was measured.
 
-    *address* is host:port, dns:///name:port, or IP:port of every replica with commas between.
+    *address* is host:port, dns:///name:port, or IP:port of every replica with commas between. With an
+    *identity* both sides show certificates, and the other has to be the *service* that was meant.
     """
-    return grpc.aio.insecure_channel(target(address), options=OPTIONS)
+    if identity is None:
+        return grpc.aio.insecure_channel(target(address), options=OPTIONS)
+    meant = process_of(service)
+    named = [("grpc.ssl_target_name_override", meant), ("grpc.default_authority", meant)]
+    return grpc.aio.secure_channel(target(address), identity.channel_credentials(), [*OPTIONS, *named])
+
+
+class Channels:
+    """One channel to each service; after the certificate changed, new ones, and the old are let finish."""
+
+    def __init__(self, addresses: Mapping[str, str], identity: Identity | None) -> None:
+        self.addresses, self.identity = dict(addresses), identity
+        self._open: dict[str, grpc.aio.Channel] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._version = identity.version if identity else 0
+
+    def to(self, service: str) -> grpc.aio.Channel:
+        """The channel to a service; KeyError when nobody said where it is."""
+        if service not in self._open:
+            self._open[service] = channel(self.addresses[service], service, self.identity)
+        return self._open[service]
+
+    def renewed(self) -> bool:
+        """Whether all channels, and what was made of them, have just been let go for a new certificate."""
+        if self.identity is None or self._version == (version := self.identity.version):
+            return False
+        self._version = version
+        for old in self._open.values():
+            task = asyncio.create_task(old.close(FINISHES_WITHIN))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        self._open.clear()
+        return True
+
+    async def close(self) -> None:
+        """Close every channel."""
+        for task in list(self._leaving):
+            task.cancel()
+        for open_channel in self._open.values():
+            await open_channel.close()
 
 
 class Clients:
     """The other services, as one service calls them: under its own name, for the person behind the call."""
 
-    def __init__(self, service: str, signer: Signer, addresses: dict[str, str]) -> None:
-        self.service, self.signer, self.addresses = service, signer, addresses
-        self._channels: dict[str, grpc.aio.Channel] = {}
+    def __init__(
+        self, service: str, signer: Signer, addresses: dict[str, str], identity: Identity | None = None
+    ) -> None:
+        self.service, self.signer = service, signer
+        self._channels = Channels(addresses, identity)
         self._stubs: dict[str, Any] = {}
         self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each service is."""
+        return self._channels.addresses
+
     def channel(self, service: str) -> grpc.aio.Channel:
         """The one channel to a service."""
-        if service not in self.addresses:
-            raise Refused("UNAVAILABLE", what=f"the {service} service")
-        if service not in self._channels:
-            self._channels[service] = channel(self.addresses[service])
-        return self._channels[service]
+        try:
+            return self._channels.to(service)
+        except KeyError:
+            raise Refused("UNAVAILABLE", what=f"the {service} service") from None
 
     def _token(self, tenant: str, actor: str) -> str:
         expires, token = self._tokens.get((tenant, actor), (0.0, ""))
@@ -115,6 +165,8 @@ class Clients:
             raise from_wire(problem, f"the {service} service") from problem
 
     def _stub(self, service: str, method: str) -> Any:
+        if self._channels.renewed():
+            self._stubs.clear()
         if method not in self._stubs:
             described = descriptor_pool.Default().FindMethodByName(method)
             owner, _, name = method.rpartition(".")
@@ -127,5 +179,4 @@ class Clients:
 
     async def close(self) -> None:
         """Close every channel."""
-        for open_channel in self._channels.values():
-            await open_channel.close()
+        await self._channels.close()

@@ -60,6 +60,7 @@ _TABLE = (
     (r"must be a time like (\S+)", "必须是时间，例如 {0}"),
     (r"is not a field", "不是字段"),
     (r"holds a value the platform cannot keep", "含有无法保存的值"),
+    (r"the certificate is of nobody who may call here", "该证书不属于允许调用此处的进程"),
 )
 _ROWS = tuple((re.compile(english), chinese) for english, chinese in _TABLE)
 

@@ -37,6 +37,7 @@ from chassis.rpc import Rpc, Server
 from chassis.sagas import Saga, Sagas
 from chassis.settings import Settings
 from chassis.store import Store
+from chassis.tls import Guard, Identity
 
 log = logging.getLogger(__name__)
 SERVER_OPTIONS = [
@@ -52,6 +53,7 @@ SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
 ]
 CONCURRENT = 500  # calls at once; more are told RESOURCE_EXHAUSTED
+KEEPS_EVERY = 10.0  # seconds: a stream that the broker has lost is there again so much later
 GRACE_SECONDS = 15  # for calls under way when the process has to end
 LET_GO_SECONDS = 3  # for leases to be given back, and as much again for connections to close
 
@@ -67,11 +69,12 @@ class Runtime:
 
     def __init__(self, service: Service, settings: Settings, bus: Bus | None) -> None:
         self.service, self.settings, self.bus = service, settings, bus
+        self.identity = service.identity(settings)
         self.store = service.store(Database(settings.database_url, settings.pool))
         self.signer = Signer.load(settings.keys, service.key or service.name)
         self.validator = Validator.load(settings.keys)
         self.tokens = Tokens(self.signer.secret("page tokens"))
-        self.clients = Clients(service.name, self.signer, dict(settings.peers))
+        self.clients = Clients(service.name, self.signer, dict(settings.peers), self.identity)
         self.reasons = Reasons(service.name)
         self.relay = Relay(service.name, self.store, bus)
         self.consumer = Consumer(service.name, self.store, service.reactions, self.clients, service.repairs)
@@ -113,7 +116,8 @@ class Service:
     sagas: tuple[Saga, ...] = ()
     checks: Sequence[Law] = ()
     seed: Any = None
-    key: str = ""  # whose signing key it uses, when not its own name
+    callers: Sequence[str] = ()  # the processes that ask it, or are told its facts: the arrows towards it
+    key: str = ""  # the process it is part of and whose signing key it uses, when not of its own name
     package: str = field(default="")
 
     @property
@@ -121,32 +125,42 @@ class Service:
         """The package its migrations lie in."""
         return self.package or f"services.{self.name}"
 
+    @property
+    def process(self) -> str:
+        """The process that answers for it."""
+        return self.key or self.name
+
+    def identity(self, settings: Settings) -> Identity | None:
+        """Who its process is among processes; nobody where they speak in plain."""
+        return Identity(settings.tls, self.process, settings.trust_domain) if settings.tls else None
+
     @asynccontextmanager
     async def running(
         self, settings: Settings, *, address: str = "", background: bool = True
     ) -> AsyncIterator[tuple[Runtime, int]]:
         """The service at work, and the port it listens on; *background* off leaves relay, consumers,
         jobs and sagas to the caller."""
-        bus = Bus(settings.nats_url, settings.stream_replicas) if settings.nats_url and background else None
+        bus = None
+        if settings.nats_url and background:
+            bus = Bus(settings.nats_url, settings.stream_replicas, self.name, self.identity(settings))
         runtime = Runtime(self, settings, bus)
-        methods = {path: found for rpc in runtime.rpcs for path, found in rpc.handlers().items()}
-        server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CONCURRENT)
-        server.add_generic_rpc_handlers((runtime.server.generic_handler(methods),))
-        health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
+        server, port = _server(runtime, address or settings.listen)
         names = [rpc.service for rpc in runtime.rpcs]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        port = server.add_insecure_port(address or settings.listen)
         tasks: list[asyncio.Task[None]] = []
         if background:
             tasks = [asyncio.create_task(part) for part in self._background(runtime)]
         await server.start()
-        telemetry.METRICS.collectors.append(runtime.gauges.collect)
+        collectors = [runtime.gauges.collect]
+        if runtime.identity is not None:
+            collectors.append(runtime.identity.measure)
+        telemetry.METRICS.collectors += collectors
         for name in ("", *names):
             await runtime.health.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
             yield runtime, port
         finally:
-            telemetry.METRICS.collectors.remove(runtime.gauges.collect)
+            for collect in collectors:
+                telemetry.METRICS.collectors.remove(collect)
             await runtime.leave()
             runtime.consumer.stopping = True
             await server.stop(GRACE_SECONDS)
@@ -175,7 +189,7 @@ class Service:
     async def _serve(self, settings: Settings) -> None:
         telemetry.start_logging(self.name, settings.log_level)
         telemetry.start_tracing(self.name, settings.traces, settings.trace_ratio)
-        async with self.running(settings) as (runtime, port), metrics_server(settings):
+        async with self.running(settings) as (runtime, port), metrics_server(settings, runtime):
             log.info("%s listens on port %d", self.name, port)
             await until_told()
             log.info("%s finishes what is under way", self.name)
@@ -183,15 +197,36 @@ class Service:
         telemetry.stop_tracing()
 
 
+def _server(runtime: Runtime, address: str) -> tuple[grpc.aio.Server, int]:
+    """The gRPC server, not yet started, and its port."""
+    methods = {path: found for rpc in runtime.rpcs for path, found in rpc.handlers().items()}
+    guards = []
+    if runtime.identity is not None:
+        guards.append(Guard(runtime.identity, runtime.service.callers, runtime.reasons))
+    server = grpc.aio.server(
+        options=SERVER_OPTIONS, maximum_concurrent_rpcs=CONCURRENT, interceptors=guards or None
+    )
+    server.add_generic_rpc_handlers((runtime.server.generic_handler(methods),))
+    health_pb2_grpc.add_HealthServicer_to_server(runtime.health, server)
+    names = [rpc.service for rpc in runtime.rpcs]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    if runtime.identity is None:
+        return server, server.add_insecure_port(address)
+    return server, server.add_secure_port(address, runtime.identity.server_credentials())
+
+
 async def _connected(runtime: Runtime) -> None:
-    """Connect to the broker in the background: the service works without it."""
+    """Connect to the broker in the background, and keep our stream there: the service works without it."""
     while runtime.bus is not None:
         try:
             await runtime.bus.connect()
-            return
+            break
         except Exception as problem:
             log.warning("the broker is not there: %s", problem)
             await asyncio.sleep(0.5)
+    while runtime.bus is not None:
+        await runtime.bus.keep(runtime.service.name)
+        await asyncio.sleep(KEEPS_EVERY)
 
 
 async def until_told() -> None:
@@ -210,21 +245,18 @@ def run(main: Any) -> None:
 
 
 @asynccontextmanager
-async def metrics_server(settings: Settings) -> AsyncIterator[None]:
-    """`/metrics` for Prometheus, where the settings name an address."""
+async def metrics_server(settings: Settings, runtime: Runtime) -> AsyncIterator[None]:
+    """Where the settings name an address: `/metrics` for Prometheus, and for a cluster's probes, which show
+    no certificate, `/healthz` and `/readyz`."""
     if not settings.metrics_listen:
         yield
         return
     host, _, port = settings.metrics_listen.rpartition(":")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            body = (await telemetry.METRICS.collected()).encode()
-            head = (
-                f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}"
-            )
-            writer.write(head.encode() + b"\r\nConnection: close\r\n\r\n" + body)
+        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            writer.write(await _page(head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1"), runtime))
             await writer.drain()
         writer.close()
 
@@ -233,3 +265,14 @@ async def metrics_server(settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+
+
+async def _page(path: str, runtime: Runtime) -> bytes:
+    status, kind, body = "200 OK", "text/plain", "ok\n"
+    if path == "/readyz" and runtime.leaving.is_set():
+        status, body = "503 Service Unavailable", "leaving\n"
+    elif path not in ("/healthz", "/readyz"):
+        kind, body = "text/plain; version=0.0.4", await telemetry.METRICS.collected()
+    said = body.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(said)}\r\n"
+    return head.encode() + b"Connection: close\r\n\r\n" + said

@@ -84,6 +84,12 @@ def _host(value: str) -> str:
     return value
 
 
+def _domain(value: str) -> str:
+    if not value or not all(c.isascii() and (c.islower() or c.isdigit() or c in ".-_") for c in value):
+        raise ValueError("must be a name of small letters, digits, dots and dashes, such as tradewind.local")
+    return value
+
+
 def _listen(value: str) -> str:
     host, colon, port = value.rpartition(":")
     if not value:
@@ -234,6 +240,35 @@ class Settings:
             "",
             _path,
             "Folder of signing keys and jwks.json; empty is `keys` in TRADEWIND_HOME.",
+        ),
+    ]
+    tls: Annotated[
+        str,
+        Variable(
+            "TRADEWIND_TLS",
+            "",
+            _text,
+            "Folder of tls.crt, tls.key and ca.crt: the process' certificate among processes, and who signs "
+            "theirs. Empty speaks in plain.",
+            own=True,
+        ),
+    ]
+    door_tls: Annotated[
+        str,
+        Variable(
+            "TRADEWIND_DOOR_TLS",
+            "",
+            _text,
+            "Folder of tls.crt and tls.key for the gateway's two doors. Empty opens them in plain.",
+        ),
+    ]
+    trust_domain: Annotated[
+        str,
+        Variable(
+            "TRADEWIND_TRUST_DOMAIN",
+            "tradewind.local",
+            _domain,
+            "The domain in processes' names: spiffe://<domain>/tradewind/<process>.",
         ),
     ]
     log_level: Annotated[

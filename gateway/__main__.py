@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from chassis import telemetry
 from chassis.service import metrics_server, run, until_told
 from chassis.settings import Settings
+from chassis.tls import Door
 from gateway import found
 from gateway.contract import Contract
 from gateway.grpc_edge import EdgeServer, serve_edge
@@ -40,12 +41,13 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
     telemetry.start_tracing("gateway", settings.traces, settings.trace_ratio)
     async with AsyncExitStack() as open_parts:
         runtime, port = await open_parts.enter_async_context(SERVICE.running(settings))
-        await open_parts.enter_async_context(metrics_server(settings))
+        await open_parts.enter_async_context(metrics_server(settings, runtime))
         # Access is asked like every other service, by its own address.
-        upstream = Upstream({**settings.peers, "access": f"127.0.0.1:{port}"})
+        upstream = Upstream({**settings.peers, "access": f"127.0.0.1:{port}"}, runtime.identity)
         open_parts.push_async_callback(upstream.close)
         identify = Identifier(runtime.store, runtime.signer)
         contract, limits = Contract.load(), Limits(bounds)
+        door = _door(settings)
         edge = await serve_edge(
             settings.host,
             settings.grpc_port,
@@ -53,6 +55,7 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
             upstream=upstream,
             contract=contract,
             limits=limits,
+            door=door,
         )
         http = await serve_http(
             settings.host,
@@ -62,12 +65,22 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
             contract=contract,
             limits=limits,
             more_pages=oauth_pages(runtime.store, runtime.signer, settings.origin),
+            door=door,
         )
         log.info("the gateway answers HTTP on port %d and gRPC on port %d", http.port, edge.port)
         await until_told()
         log.info("the gateway finishes what is under way")
         await close_doors(http, edge, settings.drain)
     telemetry.stop_tracing()
+
+
+def _door(settings: Settings) -> Door | None:
+    """The certificate of both doors, watched; none where they are served in plain."""
+    if not settings.door_tls:
+        return None
+    door = Door(settings.door_tls)
+    telemetry.METRICS.collectors.append(door.measure)
+    return door
 
 
 def main(arguments: list[str]) -> None:

@@ -22,6 +22,7 @@ from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS, SERVER_OPTIONS
+from chassis.tls import Door
 from gateway.access_log import AccessLog
 from gateway.caller import Identify, Identity, metadata_for, trace_of
 from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
@@ -247,6 +248,7 @@ async def serve_edge(
     upstream: Upstream,
     contract: Contract | None = None,
     limits: Limits | None = None,
+    door: Door | None = None,
 ) -> EdgeServer:
     """Open the gRPC port; the server that comes back is to be stopped with `stop()`."""
     contract = contract or Contract.load()
@@ -259,7 +261,10 @@ async def serve_edge(
     names = sorted({method.service for method in contract.public.values()})
     _reflect(server, contract, [*names, health.SERVICE_NAME, reflection.SERVICE_NAME])
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    bound = server.add_insecure_port(target)
+    if door is None:
+        bound = server.add_insecure_port(target)
+    else:
+        bound = server.add_secure_port(target, door.credentials())
     await server.start()
     for name in ("", *names):
         await checker.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import grpc
 import uvicorn
@@ -19,6 +20,7 @@ from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS
+from chassis.tls import HANDSHAKE_SECONDS, Door
 from gateway import jsontext, pages, streams
 from gateway.access_log import AccessLog
 from gateway.caller import Identify, Identity, trace_of
@@ -36,6 +38,8 @@ from gateway.wire import bounded
 log = logging.getLogger(__name__)
 PROBLEM = b"application/problem+json"
 LAST = (b"connection", b"close")
+# Who came over TLS once comes over TLS for a year.
+STRICT = (b"strict-transport-security", b"max-age=31536000")
 
 
 class App:
@@ -75,6 +79,8 @@ class App:
         with seen.held:
             answer = await self._received(scope, receive, seen)
             if answer is not None:
+                if scope.get("scheme") == "https":
+                    answer = replace(answer, headers=(*answer.headers, STRICT))
                 if self.leaving.is_set():
                     answer = replace(answer, headers=(*answer.headers, LAST))
                 await send_answer(answer, send, scope["method"] == "HEAD")
@@ -239,17 +245,44 @@ class _Quiet(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Over TLS, who does not come to speak within a while is let go."""
+        if self.config.ssl is None:
+            await super().startup(sockets)
+            return
+        loop, make = (
+            asyncio.get_running_loop(),
+            partial(
+                self.config.http_protocol_class,
+                config=self.config,
+                server_state=self.server_state,
+                app_state={},
+            ),
+        )
+        self.servers = [
+            await loop.create_server(
+                make,
+                sock=listener,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                backlog=self.config.backlog,
+            )
+            for listener in sockets or ()
+        ]
+        self.started = True
+
 
 class HttpServer:
     """The HTTP port, open."""
 
-    def __init__(self, app: App, listener: socket.socket) -> None:
+    def __init__(self, app: App, listener: socket.socket, door: Door | None = None) -> None:
         config = uvicorn.Config(
             app, http=bounded(app.limits.settings, app.problems), loop="none", ws="none", lifespan="off",
             log_config=None,
             access_log=False, server_header=False, proxy_headers=False,
             timeout_keep_alive=math.ceil(app.limits.settings.idle_seconds),
             timeout_graceful_shutdown=GRACE_SECONDS,
+            ssl_context_factory=(lambda _config, _usual: door.context()) if door else None,
         )  # fmt: skip
         self.port: int = listener.getsockname()[1]
         self._app = app
@@ -287,11 +320,12 @@ async def serve_http(
     contract: Contract | None = None,
     limits: Limits | None = None,
     more_pages: Mapping[str, pages.Page] | None = None,
+    door: Door | None = None,
 ) -> HttpServer:
     """Open the HTTP port; the server that comes back is to be stopped with `stop()`."""
     app = App(contract or Contract.load(), upstream, identify, limits, more_pages)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=1024)
-    server = HttpServer(app, listener)
+    server = HttpServer(app, listener, door)
     await server.started()
     return server

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import socket
 import time
+from typing import Any
 
 from chassis.deadlines import Deadlines
+from chassis.tls import HANDSHAKE_SECONDS, Identity, process_of
 from gateway.direct import Connection
 
+log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 CONNECTS_WITHIN = 5.0
 Address = tuple[str, int]
@@ -19,7 +23,8 @@ Address = tuple[str, int]
 class Peers:
     """Keeps a connection to every process that an address stands for, for as long as it is asked to."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, service: str = "", identity: Identity | None = None) -> None:
+        self._process, self._identity = process_of(service), identity
         self.authority = address.removeprefix("dns:///").partition(",")[0]
         self._places = [_place(part) for part in address.removeprefix("dns:///").split(",")]
         self._deadlines = Deadlines()
@@ -92,10 +97,27 @@ class Peers:
     async def _connect(self, address: Address) -> Connection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECTS_WITHIN):
-            _, connection = await loop.create_connection(
-                lambda: Connection(self.authority, self._deadlines), *address
+            transport, connection = await loop.create_connection(
+                lambda: Connection(self.authority, self._deadlines), *address, **self._secured()
             )
+        seen = transport.get_extra_info("peercert")
+        if self._identity is not None and not self._identity.is_that_of(self._process, seen):
+            transport.abort()
+            log.warning("who answers at %s:%d is not %s", *address, self._process)
+            raise ConnectionAbortedError("another process than was meant")
         return connection
+
+    def _secured(self) -> dict[str, Any]:
+        """How both sides show their certificates; nothing where processes speak in plain."""
+        if self._identity is None:
+            return {}
+        context = self._identity.client_context()
+        context.set_alpn_protocols(["h2"])
+        return {
+            "ssl": context,
+            "server_hostname": self._process,
+            "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+        }
 
 
 def _place(part: str) -> Address:

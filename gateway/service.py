@@ -66,5 +66,6 @@ LAWS = (
 SERVICE = Service(
     "access", AccessStore,
     rpcs=[OrganizationRpc, UserRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc, HandoverItemRpc],
-    jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS, key="gateway", package="gateway",
+    jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS, callers=("opportunity", "analytics"),
+    key="gateway", package="gateway",
 )  # fmt: skip

@@ -15,7 +15,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2
 
-from chassis.clients import channel
+from chassis.clients import Channels
+from chassis.tls import Identity
 from gateway.caller import Metadata
 from gateway.contract import Method
 from gateway.direct import head_of
@@ -26,20 +27,20 @@ from gateway.replies import Lost
 class Upstream:
     """Channels by service name, made when they are first needed."""
 
-    def __init__(self, addresses: Mapping[str, str]) -> None:
-        self.addresses = dict(addresses)
-        self._channels: dict[str, grpc.aio.Channel] = {}
+    def __init__(self, addresses: Mapping[str, str], identity: Identity | None = None) -> None:
+        self.addresses, self.identity = dict(addresses), identity
+        self._channels = Channels(addresses, identity)
         self._peers: dict[str, Peers] = {}
         self._calls: dict[str, Any] = {}
 
     def channel(self, home: str) -> grpc.aio.Channel:
         """The channel to a service; KeyError when nobody said where it is."""
-        if home not in self._channels:
-            self._channels[home] = channel(self.addresses[home])
-        return self._channels[home]
+        return self._channels.to(home)
 
     def call(self, method: Method) -> Any:
         """The callable of *method*: bytes in, bytes (or a stream of bytes) out."""
+        if self._channels.renewed():
+            self._calls.clear()
         known = self._calls.get(method.path)
         if known is None:
             known = self._calls[method.path] = self._callable(method)
@@ -53,7 +54,7 @@ class Upstream:
         if not reaches(self.addresses[method.home]):
             return through
         if method.home not in self._peers:
-            self._peers[method.home] = Peers(self.addresses[method.home])
+            self._peers[method.home] = Peers(self.addresses[method.home], method.home, self.identity)
         return _Call(self._peers[method.home], method.path, through)
 
     async def health(self, within: float = 1.0) -> dict[str, str]:
@@ -78,8 +79,7 @@ class Upstream:
         """Let go of every connection."""
         for peers in self._peers.values():
             await peers.close()
-        for open_channel in self._channels.values():
-            await open_channel.close()
+        await self._channels.close()
 
 
 class _Call:

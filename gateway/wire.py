@@ -101,11 +101,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self._refused = True
         answering = self.cycle is not None and not self.cycle.response_complete
-        if answering or not self.transport.can_write_eof():
+        if answering:
             self.transport.close()
             return
         # Closed while bytes are still coming in, the connection would take the answer with it.
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # over TLS nobody can say that he has said all
+            self.transport.write_eof()
         self._heard()
         self._waited = self.loop.call_later(LINGER, self.transport.close)
 

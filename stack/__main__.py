@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--detach", action="store_true", help="return when everything is ready")
     up.add_argument("--fresh", action="store_true", help="start over: remove this installation's data first")
     up.add_argument("--empty", action="store_true", help="make no demo company, only an administrator")
+    up.add_argument(
+        "--tls", action="store_true", help="certificates of its own everywhere: HTTPS, mTLS, NATS"
+    )
     up.add_argument("--report-to", type=int, help=argparse.SUPPRESS)
     add("down", "End what `up` started; data are kept.", _down)
     add("status", "Say what runs and whether it answers; exit code 3 when nothing runs.", _status)
@@ -48,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
     secrets.add_argument("folder", type=Path, help="where they are kept, one a file")
     secrets.add_argument(
         "--kubernetes", metavar="NAMESPACE", help="print them as Secrets for `kubectl apply -f -`"
+    )
+    certify = add("certify", "Make this installation's certificates, or renew those that end soon.", _certify)
+    certify.add_argument("--again", action="store_true", help="renew all of them")
+    certify.add_argument(
+        "--authority",
+        action="store_true",
+        help="have them signed by a new authority; the former is believed, too",
     )
     seed = add("seed", "Make the demo company in the running platform.", _seed)
     seed.add_argument("--empty", action="store_true", help="only an organization with an administrator")
@@ -97,7 +107,7 @@ def _process(name: str) -> str:
 def _up(wanted: argparse.Namespace) -> int:
     from stack import up
 
-    return up.up(up.Wishes(wanted.fresh, wanted.empty, wanted.detach), wanted.report_to)
+    return up.up(up.Wishes(wanted.fresh, wanted.empty, wanted.detach, wanted.tls), wanted.report_to)
 
 
 def _down(wanted: argparse.Namespace) -> int:
@@ -137,6 +147,12 @@ def _secrets(wanted: argparse.Namespace) -> int:
     from stack import secret_files
 
     return secret_files.make(wanted.folder, wanted.kubernetes)
+
+
+def _certify(wanted: argparse.Namespace) -> int:
+    from stack import commands
+
+    return commands.certify(again=wanted.again, authority=wanted.authority)
 
 
 def _seed(wanted: argparse.Namespace) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -82,7 +84,8 @@ class _Line(asyncio.Protocol):
 
 
 class Api:
-    """Calls of one person. `request_ids` names a run whose calls, made again, are the same calls."""
+    """Calls of one person. `request_ids` names a run whose calls, made again, are the same calls;
+    `authority` is the file of who signed the certificate of an https address, else the machine's are."""
 
     def __init__(
         self,
@@ -92,10 +95,12 @@ class Api:
         request_ids: str = "",
         people: dict[str, str] | None = None,
         organization: str = "",
+        authority: Path | None = None,
     ) -> None:
-        self.url = url
+        self.url, self._authority = url, authority
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._tls = ssl.create_default_context(cafile=authority) if parts.scheme == "https" else None
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if self._tls else 80)
         self._free: list[_Line] = []
         self._places = asyncio.Semaphore(connections)
         self._signing_in = asyncio.Lock()
@@ -123,7 +128,13 @@ class Api:
         """The calls of another person of `people`; the same object when asked again."""
         if email not in self._others:
             run = f"{self._run} as {email}" if self._run else ""
-            other = Api(self.url, connections=2, request_ids=run, organization=self._organization)
+            other = Api(
+                self.url,
+                connections=2,
+                request_ids=run,
+                organization=self._organization,
+                authority=self._authority,
+            )
             other.become(email, self._people[email])
             self._others[email] = other
         return self._others[email]
@@ -223,7 +234,7 @@ class Api:
             if line.open:
                 return line
         loop = asyncio.get_running_loop()
-        _, line = await loop.create_connection(_Line, self._host, self._port)
+        _, line = await loop.create_connection(_Line, self._host, self._port, ssl=self._tls)
         return line
 
     async def close(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from chassis.kernel.refusals import Refused
 from stack import demo, layout, operations, people
 from stack.api import Api, ApiRefused
 from stack.expressions import MappingWrong
-from stack.files import read_json
+from stack.files import read_json, write_private
 from stack.importer import Import, Tally
 from stack.journal import CREATED, SKIPPED, UPDATED, Journal
 from stack.mapping import ImportMapping
@@ -42,13 +44,32 @@ def _address(servers: layout.Servers) -> str:
     """Where the running platform's API is."""
     if not runner(servers.home):
         raise NotPossible(f"Tradewind is not running in {servers.home}; `tradewind up --detach` starts it.")
-    return str(read_json(servers.home / "state.json")["http"])
+    return servers.address_of_api()
 
 
 def migrate() -> int:
     """Bring every database to this version."""
     with servers_here() as servers:
         console.print(f"{operations.migrate_all(servers)}.")
+    return 0
+
+
+def certify(*, again: bool, authority: bool) -> int:
+    """Make or renew the certificates that `up --tls` takes; processes that run take them up by themselves."""
+    from stack import rights
+    from stack.authority import Certificates
+    from stack.nats import USERS, password_of
+
+    servers = layout.Servers.from_env()
+    settings, home = servers.settings, servers.home
+    certificates = Certificates(home, layout.PROCESSES, settings.trust_domain, settings.host)
+    made = certificates.change_authority() if authority else certificates.make(again=again)
+    users = (rights.OPERATOR, *layout.PROCESSES)
+    write_private(home / USERS, rights.authorization({user: password_of(home, user) for user in users}))
+    for process in read_json(home / "state.json").get("processes", []):
+        if process["name"] == "nats" and servers.encrypted and runner(home):
+            os.kill(process["pid"], signal.SIGHUP)  # it alone has to be told
+    console.print(f"{len(made)} made." if made else "nothing to do.")
     return 0
 
 
@@ -131,7 +152,7 @@ def bring_in(
         person = _importer(servers, mapping, email, organization)
         started = time.monotonic()
         try:
-            tallies = asyncio.run(_run(servers.home, mapping, folder, http, person, report))
+            tallies = asyncio.run(_run(servers, mapping, folder, http, person, report))
         except (MappingWrong, ApiRefused) as wrong:
             raise NotPossible(str(wrong)) from wrong
         except BaseExceptionGroup as several:
@@ -173,9 +194,14 @@ def _importer(
 
 
 async def _run(
-    home: Path, mapping: ImportMapping, folder: Path, http: str, person: dict[str, str], report: Path | None
+    servers: layout.Servers,
+    mapping: ImportMapping,
+    folder: Path,
+    http: str,
+    person: dict[str, str],
+    report: Path | None,
 ) -> list[Tally]:
-    api = Api(http, connections=CONNECTIONS, organization=person["organization"])
+    api = Api(http, connections=CONNECTIONS, organization=person["organization"], authority=servers.authority)
     await api.sign_in(person["email"], person["password"])
     bar = Progress(
         TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
@@ -187,7 +213,7 @@ async def _run(
         bar.start_task(tasks[step])
         bar.update(tasks[step], completed=read, total=max(size, 1))
 
-    work = Import.into(home, mapping, folder, api, progress, person["organization"])
+    work = Import.into(servers.home, mapping, folder, api, progress, person["organization"])
     try:
         with bar:
             tallies = await work.run()

@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stack import files, layout, people
@@ -83,7 +82,7 @@ def make(servers: layout.Servers, http: str) -> str:
     administrator = people.found(servers, COMPANY, ADMINISTRATOR, **SETTINGS)
     for person in PEOPLE:
         people.keep(home, COMPANY, person.role, person.email)
-    asyncio.run(_fill(home, http, administrator))
+    asyncio.run(_fill(servers, http, administrator))
     files.write_private(home / people.MADE, '{"made": "demo"}\n')
     return f"{len(PEOPLE) + 1} people in {len(TEAMS)} teams"
 
@@ -95,9 +94,16 @@ def make_empty(servers: layout.Servers) -> str:
     return "My company"
 
 
-async def _fill(home: Path, http: str, administrator: dict[str, str]) -> None:
-    passwords = {p["email"]: p["password"] for p in people.sign_ins(home) if p["organization"] == COMPANY}
-    api = Api(http, request_ids=f"demo of {COMPANY}", people=passwords, organization=COMPANY)
+async def _fill(servers: layout.Servers, http: str, administrator: dict[str, str]) -> None:
+    here = [person for person in people.sign_ins(servers.home) if person["organization"] == COMPANY]
+    passwords = {person["email"]: person["password"] for person in here}
+    api = Api(
+        http,
+        request_ids=f"demo of {COMPANY}",
+        people=passwords,
+        organization=COMPANY,
+        authority=servers.authority,
+    )
     api.become(administrator["email"], administrator["password"])
     await _people(api, passwords)
     for service in ORDER:

@@ -61,6 +61,7 @@ class Servers:
     settings: Settings
     postgres: Postgres | None
     nats: Nats | None
+    encrypted: bool = False  # certificates everywhere, as `up --tls` starts it
 
     @classmethod
     def from_env(cls) -> Servers:
@@ -75,11 +76,33 @@ class Servers:
             )
         if not missing:
             _check_apart(urls)
-        return cls(
+        found = cls(
             settings=settings,
             postgres=Postgres(home, settings.postgres_bin) if missing else None,
             nats=None if settings.nats_url else Nats(home),
         )
+        return found.encrypt() if found.address_of_api().startswith("https") else found
+
+    def encrypt(self) -> Servers:
+        """Speak over TLS from now on, with the certificates in the installation's folder `tls`."""
+        self.encrypted = True
+        if self.nats:
+            self.nats.encrypted = True
+        return self
+
+    @property
+    def certificates(self) -> Path:
+        """Where the certificates of an encrypted installation are."""
+        return self.home / "tls"
+
+    @property
+    def authority(self) -> Path | None:
+        """Who signed the API's certificate; None where it has none."""
+        return self.certificates / "ca.crt" if self.encrypted else None
+
+    def address_of_api(self) -> str:
+        """Where the running platform's API is, or ""."""
+        return str(files.read_json(self.home / "state.json").get("http", ""))
 
     @property
     def home(self) -> Path:
@@ -118,7 +141,10 @@ class Servers:
         env.setdefault("TRADEWIND_DRAIN", "0")  # one of each: nobody can go elsewhere meanwhile
         upper = process.upper()
         env[f"DATABASE_URL_{database_of(process).upper()}"] = self.urls(process)[1]
-        env["NATS_URL"] = self.nats.url() if self.nats else self.settings.nats_url
+        env["NATS_URL"] = self.nats.url(process) if self.nats else self.settings.nats_url
+        if self.encrypted:
+            env["TRADEWIND_TLS"] = str(self.certificates / process)
+            env["TRADEWIND_DOOR_TLS"] = str(self.certificates / "door")
         env[f"TRADEWIND_LISTEN_{upper}"] = self.address(process)
         env[f"TRADEWIND_METRICS_LISTEN_{upper}"] = self.address(process, "metrics")
         for peer in PROCESSES:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stack import launch
 from stack.files import HERE, open_log, port, secret, write_private
+from stack.pulse import wrapped
 
 USER = "tradewind"
 STARTS_WITHIN = 30.0
@@ -28,10 +29,7 @@ ping_interval: "20s"
 ping_max: 2
 write_deadline: "5s"
 max_payload: 1MB
-authorization {{
-  user: "{user}"
-  password: "{password}"
-}}
+{admission}
 jetstream {{
   store_dir: "{store}"
   max_memory_store: 64MB
@@ -39,6 +37,27 @@ jetstream {{
   sync_interval: always
 }}
 """
+
+
+# One user who may do everything.
+ALONE = """\
+authorization {{
+  user: "{user}"
+  password: "{password}"
+}}"""
+# A user for each process, and certificates on both sides before anything is said.
+USERS, TOGETHER = (
+    "nats-users.conf",
+    """\
+include "{users}"
+tls {{
+  cert_file: "{tls}/tls.crt"
+  key_file: "{tls}/tls.key"
+  ca_file: "{tls}/ca.crt"
+  verify: true
+  handshake_first: true
+}}""",
+)
 
 
 class NatsFailed(Exception):
@@ -54,6 +73,11 @@ def binary() -> Path:
     return Path(found)
 
 
+def password_of(home: Path, user: str) -> str:
+    """A user's password, made at first use."""
+    return secret(home, "nats" if user == USER else f"nats/{user}")
+
+
 class Nats:
     """One server with its store in a folder, listening on this machine alone."""
 
@@ -65,12 +89,13 @@ class Nats:
         self.log = self.home / "logs" / "nats.log"
         self.program = binary()
         self.port = 0
+        self.encrypted = False  # certificates, and a user for each process: made before it starts
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """Where it is asked whether it lives."""
-        return f"nats://{HERE}:{self.port}"
+        return f"natss://nats@{HERE}:{self.port}" if self.encrypted else f"nats://{HERE}:{self.port}"
 
     def start(self) -> None:
         """Bring it up and wait until JetStream is there."""
@@ -87,11 +112,11 @@ class Nats:
             return
         self.port = self.port or port(self.home, "nats")
         config = self.home / "nats.conf"
-        password = secret(self.home, "nats")
-        write_private(
-            config,
-            CONFIG.format(host=HERE, port=self.port, user=USER, password=password, store=self.store),
-        )
+        if self.encrypted:
+            admission = TOGETHER.format(users=USERS, tls=self.home / "tls/nats")
+        else:
+            admission = ALONE.format(user=USER, password=secret(self.home, "nats"))
+        write_private(config, CONFIG.format(host=HERE, port=self.port, store=self.store, admission=admission))
         launched = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
         with open_log(self.log) as log:
             self.process = subprocess.Popen(
@@ -109,11 +134,15 @@ class Nats:
     def ready(self) -> bool:
         """Whether it greets, and greets with JetStream."""
         try:
-            with socket.create_connection((HERE, self.port), timeout=1) as line:
+            with self._line() as line:
                 greeting = line.makefile("rb").readline()
         except OSError:
             return False
         return greeting.startswith(b"INFO ") and bool(json.loads(greeting[5:]).get("jetstream"))
+
+    def _line(self) -> socket.socket:
+        line = socket.create_connection((HERE, self.port), timeout=1)
+        return wrapped(line, "nats", self.home / "tls/nats") if self.encrypted else line
 
     def stop(self) -> None:
         """End it; what it had acknowledged is on disk."""
@@ -126,9 +155,11 @@ class Nats:
             self.process.kill()
             self.process.wait()
 
-    def url(self) -> str:
-        """How a client reaches it."""
-        return f"nats://{USER}:{secret(self.home, 'nats')}@{HERE}:{self.port}"
+    def url(self, user: str = USER) -> str:
+        """How a client reaches it: as the one user there is, or where each process is one, as that."""
+        if not self.encrypted:
+            return f"nats://{USER}:{secret(self.home, 'nats')}@{HERE}:{self.port}"
+        return f"tls://{user}:{password_of(self.home, user)}@{HERE}:{self.port}"
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-5:])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -31,16 +33,20 @@ class Heard(StrEnum):
     SILENT = "does not answer"
 
 
-def ask(address: str, within: float = WITHIN) -> Heard:
-    """Ask at grpc://, http://, postgres:// or nats://host:port; a no is an answer, too."""
+def ask(address: str, within: float = WITHIN, certificates: Path | None = None) -> Heard:
+    """Ask at grpc://, http://, postgres:// or nats://host:port; a no is an answer, too.
+
+    https://, natss:// and grpcs://process@host:port are believed by the authority in the folder
+    *certificates*, and a process is asked as itself.
+    """
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or 0
     try:
-        if parts.scheme == "http":
-            return _page(address, within)
-        if parts.scheme == "grpc":
-            return _grpc(f"{host}:{port}", within)
-        with socket.create_connection((host, port), timeout=within) as line:
+        if parts.scheme in ("http", "https"):
+            return _page(address, within, certificates)
+        if parts.scheme in ("grpc", "grpcs"):
+            return _grpc(f"{host}:{port}", within, parts.username or "", certificates)
+        with _line(host, port, within, parts.username or "", certificates) as line:
             if parts.scheme == "postgres":
                 line.sendall(SSL_REQUEST)
             return Heard.ANSWERS if line.recv(1) else Heard.REFUSES  # NATS greets by itself
@@ -50,9 +56,37 @@ def ask(address: str, within: float = WITHIN) -> Heard:
         return Heard.REFUSES
 
 
-def _page(address: str, within: float) -> Heard:
+def trusting(certificates: Path | None) -> ssl.SSLContext | None:
+    """How https pages of an installation are asked; None for its http pages."""
+    return ssl.create_default_context(cafile=certificates / "ca.crt") if certificates else None
+
+
+def wrapped(line: socket.socket, server: str, own: Path) -> ssl.SSLSocket:
+    """The line once both sides have shown their certificates: we the server's *own*."""
+    context = ssl.create_default_context(cafile=own / "ca.crt")
+    context.load_cert_chain(own / "tls.crt", own / "tls.key")
+    return context.wrap_socket(line, server_hostname=server)
+
+
+def _line(host: str, port: int, within: float, server: str, certificates: Path | None) -> socket.socket:
+    line = socket.create_connection((host, port), timeout=within)
+    return wrapped(line, server, certificates / server) if certificates and server else line
+
+
+def channel_to(address: str, process: str, own: Path | None) -> grpc.Channel:
+    """A channel to a process; with its *own* certificate as that process itself, which it always hears."""
+    if own is None:
+        return grpc.insecure_channel(address, options=NEVER_SHARED)
+    credentials = grpc.ssl_channel_credentials(
+        *((own / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt"))
+    )
+    named = (("grpc.ssl_target_name_override", process), ("grpc.default_authority", process))
+    return grpc.secure_channel(address, credentials, options=(*NEVER_SHARED, *named))
+
+
+def _page(address: str, within: float, certificates: Path | None) -> Heard:
     try:
-        with urlopen(address, timeout=within):
+        with urlopen(address, timeout=within, context=trusting(certificates)):
             return Heard.ANSWERS
     except HTTPError:
         return Heard.ANSWERS
@@ -60,8 +94,9 @@ def _page(address: str, within: float) -> Heard:
         raise problem.reason if isinstance(problem.reason, OSError) else problem from None
 
 
-def _grpc(address: str, within: float) -> Heard:
-    with grpc.insecure_channel(address, options=NEVER_SHARED) as channel:
+def _grpc(address: str, within: float, process: str, certificates: Path | None) -> Heard:
+    own = certificates / process if certificates and process else None
+    with channel_to(address, process, own) as channel:
         try:
             health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=within)
         except grpc.RpcError as problem:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
@@ -87,7 +90,7 @@ def health(address: str) -> int:
 
 def _page(address: str) -> str:
     try:
-        with urllib.request.urlopen(address, timeout=ANSWERS_WITHIN) as answer:
+        with urllib.request.urlopen(address, timeout=ANSWERS_WITHIN, context=_trusting(address)) as answer:
             return "" if answer.status == 200 else f"answers {answer.status}"
     except urllib.error.HTTPError as problem:
         return f"answers {problem.code}"
@@ -95,11 +98,21 @@ def _page(address: str) -> str:
         return str(problem)
 
 
+def _trusting(address: str) -> ssl.SSLContext | None:
+    """Whom to believe who answers at an https address: the authority that we are told of, or have."""
+    settings = Settings.from_env("")
+    known = Path(settings.tls) / "ca.crt" if settings.tls else settings.home / "tls/ca.crt"
+    if not address.startswith("https:"):
+        return None
+    return ssl.create_default_context(cafile=known if known.exists() else None)
+
+
 def _grpc(address: str) -> str:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(address) as channel:
+    own = Settings.from_env("").tls
+    with _asking_ourselves(own, address) if own else grpc.insecure_channel(address) as channel:
         try:
             asked = health_pb2_grpc.HealthStub(channel)
             answer = asked.Check(health_pb2.HealthCheckRequest(), timeout=ANSWERS_WITHIN)
@@ -107,3 +120,12 @@ def _grpc(address: str) -> str:
             return str(problem.code().name)
     state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if state == "SERVING" else state
+
+
+def _asking_ourselves(own: str, address: str) -> Any:
+    """A channel as the process whose certificate we hold, to itself."""
+    from chassis.tls import Folder
+    from stack.pulse import channel_to
+
+    name = Folder(own, "TRADEWIND_TLS", authorities=True).pems.uris[0]
+    return channel_to(address, name.rpartition("/")[2], Path(own))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -121,7 +122,8 @@ def status() -> int:
     console.print(f"Tradewind runs in {home} (process {pid}): HTTP {state['http']}, gRPC {state['grpc']}")
     processes = state["processes"]
     with ThreadPoolExecutor(max_workers=max(1, len(processes))) as crowd:
-        heard = list(crowd.map(ask, (process.get("address", "") for process in processes)))
+        asked = partial(ask, certificates=home / "tls" if state["http"].startswith("https") else None)
+        heard = list(crowd.map(asked, (process.get("address", "") for process in processes)))
     for process, said in zip(processes, heard, strict=True):
         console.print(
             f"  {process['name']:<12} {process['pid']:>7}  {said:<16} {process['restarts']} restarts"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.error import URLError
@@ -19,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from stack import launch, layout
 from stack.files import is_free, open_log, write_private
-from stack.pulse import EVERY, SILENCES, WITHIN, Pulse
+from stack.pulse import EVERY, SILENCES, WITHIN, Pulse, ask, channel_to, trusting
 from stack.running import is_held
 
 STARTS_WITHIN = 120.0
@@ -51,8 +52,11 @@ class Process(Protocol):
 class Child:
     """One process of ours: a service or the gateway."""
 
-    def __init__(self, name: str, env: dict[str, str], log: Path, readiness: str) -> None:
+    def __init__(
+        self, name: str, env: dict[str, str], log: Path, readiness: str, certificates: Path | None = None
+    ) -> None:
         self.name, self.env, self.log, self.readiness = name, env, log, readiness
+        self.certificates = certificates
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,7 +64,7 @@ class Child:
         """Where it is asked whether it lives: without a look at anybody it needs."""
         if self.readiness.startswith("http"):
             return self.readiness.rpartition("/")[0] + "/healthz"
-        return f"grpc://{self.readiness}"
+        return f"grpcs://{self.name}@{self.readiness}" if self.certificates else f"grpc://{self.readiness}"
 
     def spawn(self) -> None:
         """Start it; what it says goes to its log."""
@@ -83,14 +87,15 @@ class Child:
         """Whether it says that it serves: over HTTP for a URL, else by the gRPC health service."""
         if self.readiness.startswith("http"):
             try:
-                with urlopen(self.readiness, timeout=2) as answer:
+                with urlopen(self.readiness, timeout=2, context=trusting(self.certificates)) as answer:
                     return bool(answer.status == 200)
             except (URLError, OSError):
                 return False
         host, _, port = self.readiness.rpartition(":")
         if is_free(int(port), host):
             return False  # nobody listens yet: no need for a whole channel to learn it
-        with grpc.insecure_channel(self.readiness) as channel:
+        own = self.certificates / self.name if self.certificates else None
+        with channel_to(self.readiness, self.name, own) as channel:
             try:
                 answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
             except grpc.RpcError:
@@ -213,7 +218,10 @@ class Supervisor:
     @property
     def http(self) -> str:
         """Where the HTTP API is."""
-        return f"http://{self.settings.host}:{self.settings.http_port}"
+        host, port = self.settings.host, self.settings.http_port
+        if not self.servers.encrypted:
+            return f"http://{host}:{port}"
+        return f"https://{'localhost' if host in ('0.0.0.0', '::') else host}:{port}"
 
     def start_servers(self) -> None:
         """PostgreSQL and NATS, and in them what the services expect."""
@@ -236,12 +244,14 @@ class Supervisor:
 
     def _child(self, name: str, readiness: str) -> Child:
         log = self.servers.home / "logs" / f"{name}.log"
-        return Child(name, self.servers.environment(name), log, readiness)
+        certificates = self.servers.certificates if self.servers.encrypted else None
+        return Child(name, self.servers.environment(name), log, readiness, certificates)
 
     def watch(self) -> None:
         """Keep everything running until someone asks to stop; what happens is printed."""
+        asked = partial(ask, certificates=self.servers.certificates if self.servers.encrypted else None)
         for watched in self.watched:
-            watched.pulse = Pulse(watched.child.address).start()
+            watched.pulse = Pulse(watched.child.address, asked).start()
         while not self.stopping:
             said = [
                 sentence

@@ -130,9 +130,15 @@ def show_columns(header: list[str], rows: list[list[str]]) -> None:
         console.print(line, style="dim" if number == 0 else "")
 
 
-def show_addresses(http: str, grpc: str, sign_ins: list[dict[str, str]], path: str) -> None:
-    """Where everything is, and who may sign in."""
+def show_addresses(
+    http: str, grpc: str, sign_ins: list[dict[str, str]], path: str, authority: str = ""
+) -> None:
+    """Where everything is, who may sign in, and with an *authority* whom to believe that it is us."""
     console.print(f"\n[bold]Tradewind is up.[/]  HTTP {http} · API reference {http}/docs · gRPC {grpc}\n")
+    if authority:
+        console.print(
+            f"Both doors speak TLS; believe {authority}: curl --cacert {authority} {http}/healthz\n"
+        )
     if sign_ins:
         fields = ("organization", "role", "email", "password")
         show_columns(list(fields), [[escape(person[field]) for field in fields] for person in sign_ins])

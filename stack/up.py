@@ -23,7 +23,7 @@ from stack.terminal import Pipe, Reporter, Screen, console, retell, show_address
 ENDS_WITHIN = 30.0
 # What belongs to the data of an installation; anything else in the folder is not ours to remove.
 OURS = (
-    "postgres", "postgres-programs", "nats", "nats.conf", "keys", "logs", "imports",
+    "postgres", "postgres-programs", "nats", "nats.conf", "nats-users.conf", "tls", "keys", "logs", "imports",
     "secrets.json", "ports.json", "sign-ins.json", "state.json", "company.json",
 )  # fmt: skip
 
@@ -35,11 +35,17 @@ class Wishes:
     fresh: bool = False
     empty: bool = False
     detach: bool = False
+    tls: bool = False
 
 
 def up(wishes: Wishes, report_to: int | None = None) -> int:
     """Start everything and stay until asked to stop (or, detached, until it is ready)."""
     servers = layout.Servers.from_env()
+    servers.encrypted = False  # a killed supervisor may have left word of another wish
+    if servers.nats:
+        servers.nats.encrypted = False
+    if wishes.tls:
+        servers.encrypt()
     if wishes.fresh and not (servers.postgres and servers.nats):
         raise NotPossible("--fresh empties the embedded servers; a DATABASE_URL or NATS_URL names others.")
     if wishes.detach:
@@ -80,6 +86,9 @@ def _start(running: supervisor.Supervisor, wishes: Wishes, reporter: Reporter) -
     if wishes.fresh:
         with step(reporter, "Starting over"):
             _remove(home)
+    if wishes.tls:
+        with step(reporter, "Certificates") as doing:
+            doing.detail = _command("certify")
     with step(reporter, "PostgreSQL and NATS") as doing:
         running.start_servers()
         doing.detail = _where(running.servers)
@@ -175,7 +184,7 @@ def _detached(servers: layout.Servers, wishes: Wishes) -> int:
         )
     (home / "logs").mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
-    flags = [flag for flag in ("fresh", "empty") if getattr(wishes, flag)]
+    flags = [flag for flag in ("fresh", "empty", "tls") if getattr(wishes, flag)]
     with open(home / "supervisor.log", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "stack", "up", f"--report-to={writing}", *(f"--{flag}" for flag in flags)],
@@ -206,4 +215,11 @@ def _detached(servers: layout.Servers, wishes: Wishes) -> int:
 
 def _show(home: Path) -> None:
     state = read_json(home / "state.json")
-    show_addresses(state["http"], state["grpc"], people.sign_ins(home), str(home / people.SIGN_INS))
+    encrypted = state["http"].startswith("https")
+    show_addresses(
+        state["http"],
+        state["grpc"],
+        people.sign_ins(home),
+        str(home / people.SIGN_INS),
+        str(home / "tls/ca.crt") if encrypted else "",
+    )

@@ -60,4 +60,11 @@ LAWS = (
     ),
 )
 
-SERVICE = Service("analytics", AnalyticsStore, rpcs=[ReportRpc], reactions=reactions, checks=LAWS)
+SERVICE = Service(
+    "analytics",
+    AnalyticsStore,
+    rpcs=[ReportRpc],
+    reactions=reactions,
+    checks=LAWS,
+    callers=("gateway",),
+)

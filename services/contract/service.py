@@ -134,4 +134,5 @@ SERVICE = Service(
     repairs=repairs,
     jobs=jobs,
     checks=LAWS,
+    callers=("gateway", "opportunity", "inventory", "analytics"),
 )

@@ -17,4 +17,5 @@ SERVICE = Service(
     reactions=reactions,
     repairs=repairs,
     checks=LAWS,
+    callers=("gateway", "opportunity", "contract", "analytics"),
 )

@@ -34,4 +34,5 @@ SERVICE = Service(
     jobs=jobs,
     sagas=(CONFIRM,),
     checks=LAWS,
+    callers=("gateway", "customer", "contract", "analytics"),
 )

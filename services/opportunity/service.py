@@ -16,4 +16,5 @@ SERVICE = Service(
     reactions=reactions,
     repairs=repairs,
     checks=LAWS,
+    callers=("gateway", "contract", "analytics"),
 )
