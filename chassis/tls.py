@@ -149,7 +149,7 @@ class Door:
             connection.context = self._newest()
 
         first = self._newest()
-        first.sni_callback = choose  # type: ignore[assignment]
+        first.sni_callback = choose
         return first
 
     def _newest(self) -> ssl.SSLContext:
@@ -241,7 +241,7 @@ class Identity:
         telemetry.METRICS.set(DAYS_LEFT, days["authority"], certificate="authority")
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Guard(grpc.aio.ServerInterceptor):
     """Hears only the processes that may call this one, whatever they ask: health and reflection, too."""
 
     def __init__(self, identity: Identity, callers: Iterable[str], reasons: Reasons) -> None:

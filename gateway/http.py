@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import grpc
 import uvicorn
@@ -33,7 +34,7 @@ from gateway.routes import Routes, Rule
 from gateway.scalars import Wrong
 from gateway.transcode import Transcoder
 from gateway.upstream import Upstream
-from gateway.wire import bounded
+from gateway.wire import BoundedProtocol, bounded
 
 log = logging.getLogger(__name__)
 PROBLEM = b"application/problem+json"
@@ -250,15 +251,9 @@ class _Quiet(uvicorn.Server):
         if self.config.ssl is None:
             await super().startup(sockets)
             return
-        loop, make = (
-            asyncio.get_running_loop(),
-            partial(
-                self.config.http_protocol_class,
-                config=self.config,
-                server_state=self.server_state,
-                app_state={},
-            ),
-        )
+        loop = asyncio.get_running_loop()
+        protocol = cast("type[BoundedProtocol]", self.config.http_protocol_class)
+        make = partial(protocol, config=self.config, server_state=self.server_state, app_state={})
         self.servers = [
             await loop.create_server(
                 make,

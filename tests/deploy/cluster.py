@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ Manifest = dict[str, Any]
 Manifests = list[Manifest]
 Arrow = tuple[str, str, int]
 
-# Who may speak to whom, on which port: the architecture's picture. `access` is the gateway's own service.
+
+def _callers(process: str) -> Sequence[str]:
+    wiring = importlib.import_module(f"{layout.module_of(process)}.service").SERVICE
+    return tuple(wiring.callers)
+
+
+# Who may ask whom: the architecture's picture, as each service's wiring says who its callers are, which is
+# what its server goes by when it is shown a certificate. `access` is the gateway's own service.
 ASKS = {
-    "gateway": {"customer", "opportunity", "contract", "inventory", "analytics"},
-    "customer": {"inventory"},
-    "opportunity": {"access", "contract", "customer"},
-    "contract": {"customer", "inventory", "opportunity"},
-    "inventory": {"contract"},
-    "analytics": {"access", "contract", "customer", "inventory", "opportunity"},
+    process: {layout.database_of(asked) for asked in layout.PROCESSES if process in _callers(asked)}
+    for process in layout.PROCESSES
 }
 
 
