@@ -138,7 +138,7 @@ async def page(
         condition += " AND delete_time IS NULL"
     condition, values = condition + where, [*values, *params]
     if collection.owned:
-        scope_text, scope_params = scope.condition(tx.call)
+        scope_text, scope_params = scope.condition(tx.call, collection.place)
         condition, values = condition + scope_text, [*values, *scope_params]
     query = "\n".join([tx.call.tenant, tx.call.user, collection.name, request.filter, request.order_by,
                        str(request.show_deleted), where, repr(params)])  # fmt: skip

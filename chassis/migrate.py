@@ -24,6 +24,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
 from chassis import schema
+from chassis.tables import camel
 
 TENANT = "tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid"
 
@@ -157,6 +158,21 @@ def install_epochs() -> None:
     op.get_bind().exec_driver_sql(schema.SCHEMA_3.replace("%", "%%"))
     for table in schema.TABLES_3:
         secure(table)
+
+
+def install_shares(*tables: str) -> None:
+    """Shares of the records in these tables, and rows that say who collaborates on them."""
+    op.get_bind().exec_driver_sql(schema.SCHEMA_SHARES.replace("%", "%%"))
+    for table in ("shares", *schema.TABLES_SHARES):
+        secure(table)
+    for table in tables:
+        collaborate(table)
+
+
+def collaborate(table: str) -> None:
+    """Who collaborates on the records of this table is kept as rows too, from now on and for those there."""
+    statements = schema.COLLABORATE.format(table=table, noun=f"{camel(table)}/")
+    op.get_bind().exec_driver_sql(statements.replace("%", "%%"))
 
 
 def main() -> None:

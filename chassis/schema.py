@@ -213,4 +213,52 @@ BEGIN
 END $$;
 """
 
-TABLES = (*TABLES_1, *TABLES_2, *TABLES_3)
+# What is shared, and who collaborates on what as rows that an index finds: the tables of the records keep
+# those themselves (COLLABORATE).
+TABLES_SHARES = ("collaborations",)
+
+SCHEMA_SHARES = """
+CREATE TABLE shares (
+  tenant_id uuid NOT NULL, id text NOT NULL, version bigint NOT NULL, create_time timestamptz,
+  update_time timestamptz, creator text NOT NULL, updater text NOT NULL, delete_time timestamptz,
+  record text NOT NULL, grantee text NOT NULL, access text NOT NULL, expire_time timestamptz,
+  reason text NOT NULL, PRIMARY KEY (tenant_id, id));
+CREATE INDEX shares_by_grantee_record ON shares (tenant_id, grantee, record, id);
+CREATE UNIQUE INDEX shares_unique_record_grantee ON shares (tenant_id, record, grantee)
+  WHERE delete_time IS NULL AND record <> '' AND grantee <> '';
+
+CREATE TABLE collaborations (
+  tenant_id uuid NOT NULL, person text NOT NULL, noun text NOT NULL, record text NOT NULL,
+  PRIMARY KEY (tenant_id, person, noun, record));
+CREATE INDEX collaborations_by_record ON collaborations (tenant_id, noun, record);
+
+CREATE FUNCTION note_collaborators() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    DELETE FROM public.collaborations
+      WHERE tenant_id = OLD.tenant_id AND noun = TG_ARGV[0] AND record = OLD.id;
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO public.collaborations (tenant_id, person, noun, record)
+      SELECT DISTINCT NEW.tenant_id, person, TG_ARGV[0], NEW.id
+      FROM jsonb_array_elements_text(NEW.collaborators) AS person;
+  END IF;
+  RETURN NULL;
+END $$;
+"""
+
+# For each table with collaborators; {table} and {noun}, as in "customers/".
+COLLABORATE = """
+CREATE TRIGGER note_first_collaborators AFTER INSERT ON {table} FOR EACH ROW
+  WHEN (NEW.collaborators <> '[]') EXECUTE FUNCTION note_collaborators('{noun}');
+CREATE TRIGGER note_other_collaborators AFTER UPDATE ON {table} FOR EACH ROW
+  WHEN (OLD.collaborators IS DISTINCT FROM NEW.collaborators) EXECUTE FUNCTION note_collaborators('{noun}');
+CREATE TRIGGER note_gone_collaborators AFTER DELETE ON {table} FOR EACH ROW
+  WHEN (OLD.collaborators <> '[]') EXECUTE FUNCTION note_collaborators('{noun}');
+INSERT INTO collaborations (tenant_id, person, noun, record)
+  SELECT DISTINCT tenant_id, person, '{noun}', id
+  FROM {table}, jsonb_array_elements_text(collaborators) AS person;
+"""
+
+TABLES = (*TABLES_1, *TABLES_2, *TABLES_3, *TABLES_SHARES)

@@ -1,15 +1,56 @@
-"""The data scope of a call as one SQL condition, and as the rule for whose records it may make."""
+"""The data scope of a call as one SQL condition, and as the rule for whose records it may make.
+
+A record is within reach because the scope is everything, or by one of four arms: its owner, its
+collaborators, its team, a share. The same arms make the condition of every read and say why (`judge`).
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from chassis.call import Call
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused
+
+# What a share never opens, whatever the permission: these stay with the owner's side.
+OWNERS_SIDE = frozenset({"delete", "transfer", "assign", "archive", "purge", "share"})
+
+
+class Arm(NamedTuple):
+    """One way to reach a record: which relation it is, and the condition with its parameters."""
+
+    relation: str  # OWNER, COLLABORATOR, TEAM, SHARE
+    sql: str
+    params: list[Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table says whose its rows are.
+
+    *noun* is the prefix of its records' names when they can be shared: who collaborates then stands in
+    rows of `collaborations`, which an index finds, instead of in the column *people* alone. *follows*
+    names the column of another record whose shares reach these too: *leader* is its prefix.
+    """
+
+    owner: str = "owner"
+    team: str = "team"
+    people: str = "collaborators"
+    noun: str = ""
+    follows: str = ""
+    leader: str = ""
+
+
+PLAIN = Place()
+
+
+def unlimited(call: Call) -> bool:
+    """Whether the call reaches every record of its organization."""
+    return call.scope == "all" or call.user.startswith("services/")
 
 
 def reach(call: Call) -> list[str]:
@@ -18,23 +59,71 @@ def reach(call: Call) -> list[str]:
     return [name for name in dict.fromkeys(teams) if name]
 
 
-def condition(
-    call: Call, owner: str = "owner", team: str = "team", people: str = "collaborators"
-) -> tuple[str, list[Any]]:
-    """(` AND …`, parameters) that keeps what the call's scope reaches, by the columns of those names."""
-    if call.scope == "all" or call.user.startswith("services/"):
-        return "", []
-    arms = [f"{owner} = %s", f"{people} @> %s::jsonb"]
-    params: list[Any] = [call.user, json.dumps([call.user])]
+def grantees(call: Call) -> list[str]:
+    """Whose shares reach the caller: their own, their team's, and its subtree's where the scope is that."""
+    teams = (call.team, *call.teams) if call.scope == "subtree" else (call.team,)
+    return [call.user, *dict.fromkeys(name for name in teams if name)]
+
+
+def accesses(permission: str) -> tuple[str, ...]:
+    """Which shares open a record to a permission: all to a reading one, none to the owner's side."""
+    action = permission.rpartition(".")[2]
+    if action in OWNERS_SIDE:
+        return ()
+    return ("READ", "WRITE") if action == "read" else ("WRITE",)
+
+
+def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True) -> list[Arm]:
+    """The ways in which the call reaches records, by its user, teams, scope and permission.
+
+    *one* is the id of the only record that is asked for; *shared* off leaves the shares out.
+    """
+    found = [Arm("OWNER", f"{place.owner} = %s", [call.user])]
+    if place.noun:
+        only, key = (" AND record = %s", [one]) if one else ("", [])
+        of = "SELECT record FROM collaborations WHERE tenant_id = %s AND person = %s AND noun = %s"
+        params = [call.tenant, call.user, place.noun, *key]
+        found.append(Arm("COLLABORATOR", f"id = ANY(ARRAY({of}{only}))", params))
+    else:
+        found.append(Arm("COLLABORATOR", f"{place.people} @> %s::jsonb", [json.dumps([call.user])]))
     if teams := reach(call):
-        arms.append(f"{team} = ANY(%s)")
-        params.append(teams)
-    return f" AND ({' OR '.join(arms)})", params
+        found.append(Arm("TEAM", f"{place.team} = ANY(%s)", [teams]))
+    wanted = accesses(call.permission)
+    if place.noun and shared and wanted:
+        of, params = _shares(call, place.noun, wanted, f"{place.noun}{one}" if one else "")
+        cut = f"substr(record, {len(place.noun) + 1})"
+        found.append(Arm("SHARE", f"id = ANY(ARRAY(SELECT {cut} {of}))", params))
+        if place.follows:
+            of, params = _shares(call, place.leader, wanted, "")
+            found.append(Arm("SHARE", f"{place.follows} = ANY(ARRAY(SELECT record {of}))", params))
+    return found
+
+
+def _shares(call: Call, noun: str, wanted: tuple[str, ...], record: str) -> tuple[str, list[Any]]:
+    """The live shares of a noun with the caller: read once per statement, before the records are."""
+    text = (
+        "FROM shares WHERE tenant_id = %s AND grantee = ANY(%s) AND delete_time IS NULL"
+        " AND (expire_time IS NULL OR expire_time > %s) AND access = ANY(%s)"
+    )
+    params = [call.tenant, grantees(call), call.now, list(wanted)]
+    if record:
+        return f"{text} AND record = %s", [*params, record]
+    return f"{text} AND starts_with(record, %s)", [*params, noun]
+
+
+def condition(
+    call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
+) -> tuple[str, list[Any]]:
+    """(` AND …`, parameters) that keeps what the call reaches of a table."""
+    if unlimited(call):
+        return "", []
+    ways = arms(call, place, one=one, shared=shared)
+    return f" AND ({' OR '.join(way.sql for way in ways)})", [value for way in ways for value in way.params]
 
 
 def predicate(call: Call, owner: Any, team: Any) -> sa.ColumnElement[bool]:
     """The same condition for the columns of a read model: what a report may count for this caller."""
-    if call.scope == "all" or call.user.startswith("services/"):
+    if unlimited(call):
         return sa.true()
     return sa.or_(owner == call.user, team.in_(reach(call)))
 

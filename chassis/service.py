@@ -29,6 +29,7 @@ from chassis.feed import feed_of
 from chassis.gauges import Gauges
 from chassis.identity import Signer, Validator
 from chassis.jobs import Jobs
+from chassis.kernel.share import Share
 from chassis.laws import Law, Watch
 from chassis.listing import Tokens
 from chassis.outbox import Relay
@@ -36,6 +37,7 @@ from chassis.reasons import Reasons
 from chassis.rpc import Rpc, Server
 from chassis.sagas import Saga, Sagas
 from chassis.settings import Settings
+from chassis.shares import shares_of
 from chassis.store import Store
 from chassis.tls import Guard, Identity
 
@@ -80,7 +82,10 @@ class Runtime:
         self.consumer = Consumer(service.name, self.store, service.reactions, self.clients, service.repairs)
         self.jobs = Jobs(service.name, self.store, service.jobs, self.clients, settings.outbox_days)
         self.sagas = Sagas(service.name, self.store, service.sagas, self.clients, self.reasons)
-        self.rpcs = [rpc(self) for rpc in (*service.rpcs, feed_of(service.name))]
+        common = [feed_of(service.name)]
+        if Share in self.store.collections:
+            common.append(shares_of(service.name))
+        self.rpcs = [rpc(self) for rpc in (*service.rpcs, *common)]
         self.server = Server(service.name, self.store, self.validator, self.clients)
         self.watch = Watch(service.name, self.store, service.checks, self.jobs)
         self.gauges = Gauges(self)

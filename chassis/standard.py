@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis import listing, requests
 from chassis.call import Call
-from chassis.kernel.record import replace
+from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.shapes import Shape
 
@@ -122,11 +122,18 @@ def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         async with rpc.store.begin(call) as tx:
             before = await tx.get(show.record, wanted.name, etag=wanted.etag)
             with _within(field, show):
-                made = tx.save(await rpc.admit(tx, replace(before, **values, **cleared), before))
+                after = await rpc.admit(tx, replace(before, **values, **cleared), before)
+            if isinstance(before, Owned) and _hands(before) != _hands(after):
+                await tx.owners_side(before)
+            made = tx.save(after)
             tx.emit(event(**{resource: show(made)}))
             return tx.reply(show(made))
 
     return update
+
+
+def _hands(record: Owned) -> tuple[Any, ...]:
+    return record.owner, record.team, record.collaborators
 
 
 def _delete(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler:

@@ -37,10 +37,10 @@ from chassis.database import Database
 from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
 from chassis.pipe import Asked, Pipe
-from chassis.tables import Collection, ReadModel, Rows, quoted
+from chassis.tables import Collection, ReadModel, Rows, Shares, quoted
 from chassis.writes import Writes
 
-__all__ = ["Collection", "ReadModel", "Replayed", "Rows", "Store", "Tx", "derived_id", "new_id"]
+__all__ = ["Collection", "ReadModel", "Replayed", "Rows", "Shares", "Store", "Tx", "derived_id", "new_id"]
 
 R = TypeVar("R", bound=Record)
 M = TypeVar("M", bound=Message)
@@ -91,6 +91,10 @@ class Store:
             elif isinstance(part, Rows):
                 part.attach(name, cls.metadata)
                 cls.rows.append(part)
+        if any(isinstance(part, Shares) for part in cls.collections.values()):
+            for part in cls.collections.values():
+                if part.owned:
+                    part.be_shared()
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -210,22 +214,27 @@ class Tx:
 
     def get(
         self, record: type[R], name: str, *, etag: str = "", lock: bool = False, deleted: bool = False,
-        permission: str = "",
+        permission: str = "", shared: bool = True,
     ) -> Ahead[R]:  # fmt: skip
         """The record of that resource name, or NOT_FOUND: outside the scope, deleted and absent are one.
 
         A different *etag* refuses with ETAG_MISMATCH; *lock* holds the row until the commit; *permission*
-        reads with the scope the caller has for that one instead of the method's.
+        reads with the scope the caller has for that one instead of the method's; *shared* off leaves out
+        what is within reach by a share alone.
         """
         collection = self._collection(record)
         prefix, _, key = name.rpartition("/")
         place = (collection.name, key)
-        known = None if lock or permission or place in self._unscoped else self._seen.get(place)
+        anew = lock or permission or not shared or place in self._unscoped
+        known = None if anew else self._seen.get(place)
         named = prefix + "/" == collection.prefix and bool(key) and place not in self._purged
         reach = self.call.can(permission) if permission else ""
         reading: Ahead[list[R]] | None = None
         if named and known is None and reach is not None:
-            reading = self._select(collection, " AND id = %s", [key], lock=lock, reach=reach)
+            reading = self._select(
+                collection, " AND id = %s", [key], lock=lock, reach=reach, permission=permission, one=key,
+                shared=shared,
+            )  # fmt: skip
 
         async def receive() -> R:
             if reach is None:
@@ -239,14 +248,24 @@ class Tx:
 
         return Ahead(receive)
 
-    async def find(self, record: type[R], **equals: Any) -> R | None:
+    async def owners_side(self, record: Record, permission: str = "") -> None:
+        """OWNER_ONLY for whoever reaches the record by a share alone: what a share does not give."""
+        name = self.name(record)
+        try:
+            await self.get(type(record), name, deleted=True, permission=permission, shared=False)
+        except Refused as refused:
+            if refused.reason != "NOT_FOUND":
+                raise
+            raise Refused("OWNER_ONLY", name=name) from None
+
+    async def find(self, record: type[R], /, **equals: Any) -> R | None:
         """The one live record with these column values, or None."""
         found = await self.all(record, limit=1, **equals)
         return found[0] if found else None
 
     def all(
-        self, record: type[R], *where: sa.ColumnElement[bool] | Where, order: str = "id", limit: int = 1000,
-        lock: bool = False, deleted: bool = False, scoped: bool = True, **equals: Any,
+        self, record: type[R], /, *where: sa.ColumnElement[bool] | Where, order: str = "id",
+        limit: int = 1000, lock: bool = False, deleted: bool = False, scoped: bool = True, **equals: Any,
     ) -> Ahead[list[R]]:  # fmt: skip
         """Live records with these column values and conditions, at most *limit*."""
         self.flush()
@@ -265,12 +284,13 @@ class Tx:
 
     def _select(
         self, collection: Collection[R], text: str, params: list[Any], *, tail: str = "",
-        lock: bool = False, scoped: bool = True, reach: str = "",
+        lock: bool = False, scoped: bool = True, reach: str = "", permission: str = "", one: str = "",
+        shared: bool = True,
     ) -> Ahead[list[R]]:  # fmt: skip
         scope_text, scope_params = "", list[Any]()
         if collection.owned and scoped:
-            call = replace(self.call, scope=reach) if reach else self.call
-            scope_text, scope_params = scope.condition(call)
+            call = replace(self.call, scope=reach, permission=permission) if reach else self.call
+            scope_text, scope_params = scope.condition(call, collection.place, one=one, shared=shared)
         asked = self.pipe.ask(
             collection.select + text + scope_text + tail + (" FOR UPDATE" if lock else ""),
             [self.call.tenant, *params, *scope_params],

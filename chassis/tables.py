@@ -15,6 +15,8 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 
 from chassis.columns import Field, defaults_of, field_of, hints_of
 from chassis.kernel.record import Owned, Record
+from chassis.kernel.share import Share
+from chassis.scope import PLAIN, Place
 
 _POSTGRES = PsycopgDialect()  # type: ignore[no-untyped-call]
 R = TypeVar("R", bound=Record)
@@ -41,19 +43,22 @@ class Collection(Generic[R]):
     *index* and *unique* name column groups; the organization leads each of them. A unique group
     applies to rows where none of its columns is empty and the record is not deleted. *checks* are rules of
     the table by name, *private* fields can be neither filtered nor ordered by, *append_only* records are
-    never changed by the service itself.
+    never changed by the service itself. *follows* = ("customer", "customers") says that the records have no
+    hands of their own: whoever is shared the customer that they name is shared them.
     """
 
     name: str
     table: sa.Table
+    place: Place = PLAIN
 
     def __init__(
         self, record: type[R], *, index: Sequence[Sequence[str]] = (), unique: Sequence[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None, append_only: bool = False, private: Sequence[str] = (),
+        follows: tuple[str, str] = ("", ""),
     ) -> None:  # fmt: skip
         self.record, self.index, self.unique = record, index, unique
         self.checks, self.append_only, self.private = dict(checks or {}), append_only, frozenset(private)
-        self.owned = issubclass(record, Owned)
+        self.owned, self.follows = issubclass(record, Owned), follows
 
     def attach(self, name: str, metadata: sa.MetaData) -> None:
         """Make the table; called once by the store's class."""
@@ -74,6 +79,13 @@ class Collection(Generic[R]):
         self._indexes()
         self._statements()
         self._ways()
+
+    def be_shared(self) -> None:
+        """Its records can be shared: the scope looks at shares and at the rows of `collaborations`."""
+        column, leader = self.follows
+        self.place = Place(
+            noun=self.prefix, follows=quoted(column) if column else "", leader=f"{camel(leader)}/"
+        )
 
     def _indexes(self) -> None:
         for group in self.index:
@@ -156,6 +168,19 @@ class Collection(Generic[R]):
     def field(self, name: str) -> Field | None:
         """A field of the record by its name."""
         return self.by_name.get(name)
+
+
+class Shares(Collection[Share]):
+    """The shares of a service's records. A store that has one lets all its owned records be shared."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(Share, index=(("grantee", "record"),), unique=(("record", "grantee"),))
+        self.service = service
+
+    def attach(self, name: str, metadata: sa.MetaData) -> None:
+        """Its names say which service keeps them: "shares/customer/…"."""
+        super().attach(name, metadata)
+        self.prefix = f"shares/{self.service}/"
 
 
 class Rows:

@@ -66,6 +66,7 @@ LAWS = (
 SERVICE = Service(
     "access", AccessStore,
     rpcs=[OrganizationRpc, UserRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc, HandoverItemRpc],
-    jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS, callers=("opportunity", "analytics"),
+    jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
+    callers=("customer", "opportunity", "contract", "inventory", "analytics"),
     key="gateway", package="gateway",
 )  # fmt: skip

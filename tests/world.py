@@ -103,3 +103,5 @@ async def _trade(at: dict[str, Any], names: dict[str, str], flow: Any, mark: str
     names["creditExposures"], names["receivables"] = f"creditExposures/{key}", f"receivables/{key}"
     found = (await papers.ListContractVersions()).contract_versions
     names["contractVersions"] = found[0].name if found else f"contractVersions/{new_id()}"
+    shared = await sales.ShareRecord(record=names["customers"], grantee=names["teams"], access="READ")
+    names["shares"] = shared.name

@@ -17,11 +17,11 @@ ADMINISTRATOR_ONLY = frozenset({
     "opportunities.purge", "records.backdate",
 })  # fmt: skip
 
-# Colleagues, teams and roles are known to all; sessions and keys are one's own.
+# Colleagues, teams and roles are known to all; sessions and keys are one's own, and so is what is shared.
 EVERYONE = (
     Grant("users.read", Scope.ALL), Grant("teams.read", Scope.ALL), Grant("roles.read", Scope.ALL),
     Grant("sessions.read", Scope.OWN), Grant("sessions.write", Scope.OWN),
-    Grant("apiKeys.read", Scope.OWN), Grant("apiKeys.write", Scope.OWN),
+    Grant("apiKeys.read", Scope.OWN), Grant("apiKeys.write", Scope.OWN), Grant("shares.read", Scope.OWN),
 )  # fmt: skip
 
 
@@ -98,6 +98,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.SUBTREE, "orders.read,write,delete,confirm,cancel,hold shipments.read reservations.read"),
             (Scope.SUBTREE, f"{_MONEY} reports.read handovers.read,write"),
             (Scope.ALL, _CATALOGUE),
+            (Scope.OWN, "shares.write"),
         ),
         _role(
             "sales_rep", "Sales representative", "销售代表",
@@ -106,7 +107,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.OWN, "opportunities.read,write,close quotes.read,write,delete"),
             (Scope.OWN, "contracts.read,write,delete"),
             (Scope.OWN, "orders.read,write,delete,confirm,cancel shipments.read reservations.read"),
-            (Scope.OWN, f"{_MONEY} reports.read"),
+            (Scope.OWN, f"{_MONEY} reports.read shares.write"),
             (Scope.ALL, _CATALOGUE),
         ),
         _role(
@@ -114,6 +115,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             "Bills, books payments, watches credit and what is owed.", "开票、收款、信用与应收管理。",
             (Scope.ALL, f"{_BUSINESS} {_CATALOGUE} {_MONEY} journalEntries.read"),
             (Scope.ALL, "invoices.write,delete,post payments.write contracts.approve orders.hold"),
+            (Scope.OWN, "shares.write"),
         ),
         _role(
             "warehouse", "Warehouse", "仓储",
@@ -121,13 +123,14 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.ALL, "customers.read contacts.read orders.read,hold priceLists.read products.read,write"),
             (Scope.ALL, "warehouses.read,write,delete stock.read,adjust,receive movements.read"),
             (Scope.ALL, "reservations.read,write shipments.read,write,dispatch,deliver"),
+            (Scope.OWN, "shares.write"),
         ),
         _role(
             "support", "Support", "客户支持",
             "Answers customers: sees what they bought and where it is.", "服务客户：查看其订单、发货与合同。",
             (Scope.ALL, "customers.read contacts.read,write contracts.read orders.read shipments.read"),
             (Scope.ALL, f"invoices.read {_CATALOGUE}"),
-            (Scope.OWN, "leads.read,write"),
+            (Scope.OWN, "leads.read,write shares.write"),
         ),
         _role(
             "auditor", "Auditor", "审计",

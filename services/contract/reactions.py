@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tradewind.access.v1 import events_pb2 as access_events_pb2
 from tradewind.contract.v1 import events_pb2
 from tradewind.customer.v1 import events_pb2 as customer_events_pb2
 from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
@@ -16,6 +17,7 @@ from chassis.kernel.record import replace
 from chassis.kernel.values import Percent, Quantity, parse_scaled
 from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_money
+from chassis.shares import end_shares
 from chassis.store import Tx, derived_id
 from services.contract.domain.contract import Contract
 from services.contract.domain.credit import CreditHold
@@ -145,3 +147,13 @@ async def let_go_of_the_credit(event: inventory_events_pb2.OrderCancelled, tx: T
     """A cancelled order holds nothing."""
     if await tx.find(CreditHold, id=id_of(event.order.name)):
         await release(tx, event.order.name, event.order.customer)
+
+
+@on(access_events_pb2.UserDisabled)
+async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) -> None:
+    await end_shares(tx, event.user.name)
+
+
+@on(access_events_pb2.TeamDeleted)
+async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
+    await end_shares(tx, event.team.name)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
-from chassis.store import Collection, Store, Tx
+from chassis.store import Collection, Shares, Store, Tx
 from services.contract.domain.contract import Contract
 from services.contract.domain.contract_version import ContractVersion
 from services.contract.domain.credit import CreditExposure, CreditHold
@@ -23,6 +23,7 @@ from services.contract.domain.quote import Quote
 class ContractStore(Store):
     """Papers, money and credit."""
 
+    shares = Shares("contract")
     quotes = Collection(
         Quote,
         index=(("owner", "state"), ("team",), ("customer",), ("opportunity",), ("state", "valid_until")),
@@ -34,7 +35,10 @@ class ContractStore(Store):
         unique=(("number",),),
     )
     contract_versions = Collection(
-        ContractVersion, unique=(("contract", "version_number"),), append_only=True
+        ContractVersion,
+        unique=(("contract", "version_number"),),
+        append_only=True,
+        follows=("contract", "contracts"),
     )
     invoices = Collection(
         Invoice,
@@ -55,6 +59,7 @@ class ContractStore(Store):
         unique=(("number",), ("series", "serial"), ("invoice",)),
         private=("series", "serial"),
         append_only=True,
+        follows=("invoice", "invoices"),
     )
     payments = Collection(
         Payment, index=(("owner", "state"), ("team",), ("customer", "state")), unique=(("number",),)

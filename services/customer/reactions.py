@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from tradewind.access.v1 import events_pb2 as access_events_pb2
 from tradewind.customer.v1 import events_pb2
 from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
 
 from chassis.events import on
 from chassis.shapes import read_date
+from chassis.shares import end_shares
 from chassis.store import Tx
 from services.customer.domain.customer import Customer, State
 from services.customer.rpc.customer import show
@@ -28,3 +30,13 @@ async def note_the_order(event: inventory_events_pb2.OrderConfirmed, tx: Tx) -> 
         tx.emit(events_pb2.CustomerOrdered(customer=show(kept), order=order.name))
     else:
         tx.emit(events_pb2.CustomerActivated(customer=show(kept), order=order.name))
+
+
+@on(access_events_pb2.UserDisabled)
+async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) -> None:
+    await end_shares(tx, event.user.name)
+
+
+@on(access_events_pb2.TeamDeleted)
+async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
+    await end_shares(tx, event.team.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chassis.kernel.refusals import Refused
-from chassis.store import Collection, Store, Tx
+from chassis.store import Collection, Shares, Store, Tx
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
 from services.customer.domain.lead import Lead
@@ -14,6 +14,7 @@ from services.customer.domain.lead import Lead
 class CustomerStore(Store):
     """Customers, the people there, and leads."""
 
+    shares = Shares("customer")
     customers = Collection(
         Customer,
         index=(
@@ -29,7 +30,12 @@ class CustomerStore(Store):
         unique=(("number",), ("external_id",)),
         private=("name_key", "legal_key"),
     )
-    contacts = Collection(Contact, index=(("customer",), ("owner",), ("team",)), unique=(("external_id",),))
+    contacts = Collection(
+        Contact,
+        index=(("customer",), ("owner",), ("team",)),
+        unique=(("external_id",),),
+        follows=("customer", "customers"),
+    )
     leads = Collection(
         Lead,
         index=(("owner", "state"), ("team",), ("next_follow_up_date",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
+from tradewind.access.v1 import events_pb2 as access_events_pb2
 from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.contract.v1 import invoice_pb2
 from tradewind.inventory.v1 import events_pb2
@@ -16,6 +17,7 @@ from chassis.kernel.pricing import RoundingMode, TaxMode
 from chassis.kernel.values import Percent
 from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_decimal, read_money
+from chassis.shares import end_shares
 from chassis.store import Tx, derived_id
 from services.inventory.domain.order import Order, State
 from services.inventory.domain.order_line import OrderLine
@@ -118,3 +120,13 @@ async def _paid_in_full(tx: Tx, order: Order, invoice: invoice_pb2.Invoice) -> b
 def _mode(kind: Any, names: Any, value: int) -> Any:
     """An enum of the contract as the kernel's; unsaid is the kernel's first."""
     return kind(names.Name(value)) if value else next(iter(kind))
+
+
+@on(access_events_pb2.UserDisabled)
+async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) -> None:
+    await end_shares(tx, event.user.name)
+
+
+@on(access_events_pb2.TeamDeleted)
+async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
+    await end_shares(tx, event.team.name)

@@ -25,7 +25,7 @@ from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Percent, Quantity
 from chassis.shapes import Shape, read_date
-from chassis.store import Ahead, Collection, Rows, Store, Tx, Where, derived_id
+from chassis.store import Ahead, Collection, Rows, Shares, Store, Tx, Where, derived_id
 from chassis.tables import quoted
 from services.inventory.domain import reservation, shipment
 from services.inventory.domain.movement import Movement
@@ -44,6 +44,7 @@ Place = tuple[str, str]  # product, warehouse
 class InventoryStore(Store):
     """The tables of goods and orders."""
 
+    shares = Shares("inventory")
     products = Collection(Product, index=(("category",), ("external_id",)), unique=(("sku",),))
     price_lists = Collection(PriceList, index=(("currency", "customer"),))
     warehouses = Collection(Warehouse, unique=(("code",),))
@@ -65,10 +66,22 @@ class InventoryStore(Store):
     )
     orders = Collection(
         Order,
-        index=(("owner", "state"), ("customer",), ("contract",), ("external_id",), ("order_date",)),
+        index=(
+            ("owner", "state"),
+            ("customer",),
+            ("contract",),
+            ("external_id",),
+            ("order_date",),
+            ("team",),
+        ),
         unique=(("number",),),
     )
-    shipments = Collection(Shipment, index=(("order", "state"), ("owner", "state")), unique=(("number",),))
+    shipments = Collection(
+        Shipment,
+        index=(("order", "state"), ("owner", "state"), ("team",)),
+        unique=(("number",),),
+        follows=("order", "orders"),
+    )
     # Which products were last told to be low, and how often that changed.
     stock_levels = Rows(
         "stock_levels",

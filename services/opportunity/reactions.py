@@ -15,6 +15,7 @@ from tradewind.type.v1 import types_pb2
 from chassis.events import on
 from chassis.kernel.pricing import Line
 from chassis.shapes import Shape, read_date, read_money
+from chassis.shares import end_shares
 from chassis.store import Tx
 from services.opportunity.domain.opportunity import IN_PROGRESS, UNKNOWN, Opportunity
 from services.opportunity.domain.pipeline import Pipeline
@@ -97,3 +98,13 @@ async def note_the_accepted_quote(event: contract_events_pb2.QuoteAccepted, tx: 
     lines = tuple(shown_line.read(line, f"lines[{index}]") for index, line in enumerate(quote.lines))
     quoted = tx.save(deal.quoted(quote.name, read_money(quote.totals.net), lines))
     tx.emit(events_pb2.OpportunityUpdated(opportunity=show(quoted)))
+
+
+@on(access_events_pb2.UserDisabled)
+async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) -> None:
+    await end_shares(tx, event.user.name)
+
+
+@on(access_events_pb2.TeamDeleted)
+async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
+    await end_shares(tx, event.team.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from chassis.kernel.refusals import Refused
-from chassis.store import Ahead, Collection, Rows, Store, Tx
+from chassis.store import Ahead, Collection, Rows, Shares, Store, Tx
 from services.opportunity.domain.opportunity import IN_PROGRESS, Opportunity
 from services.opportunity.domain.pipeline import Pipeline, Route
 
@@ -13,6 +13,7 @@ from services.opportunity.domain.pipeline import Pipeline, Route
 class OpportunityStore(Store):
     """Deals, their pipelines, and what is remembered of the organization's settings."""
 
+    shares = Shares("opportunity")
     opportunities = Collection(
         Opportunity,
         index=(("owner", "state"), ("team", "state"), ("customer",), ("pipeline", "stage"), ("close_date",)),

@@ -83,6 +83,22 @@ async def test_what_is_append_only_cannot_be_changed_by_the_service(platform: Pl
     assert frozen or name not in ("contract", "inventory")
 
 
+@pytest.mark.parametrize("name", SERVICES)
+async def test_every_table_with_people_of_its_own_says_who_collaborates(
+    platform: Platform, name: str
+) -> None:
+    service = await platform.service(name)
+    tables = {each.name: each.prefix for each in service.store.collections.values() if each.place.noun}
+    with psycopg.connect(service.owner_url) as db:
+        noted = db.execute(
+            "SELECT tgrelid::regclass::text, encode(tgargs, 'escape'), count(*) FROM pg_trigger"
+            " WHERE tgname LIKE 'note_%_collaborators' GROUP BY 1, 2"
+        ).fetchall()
+    assert {(table, arguments.removesuffix("\\000"), times) for table, arguments, times in noted} == {
+        (table, prefix, 3) for table, prefix in tables.items()
+    }
+
+
 async def test_a_draft_is_a_migration_that_runs(platform: Platform) -> None:
     service = await platform.service("customer")
     wanted = sa.MetaData()

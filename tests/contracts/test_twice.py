@@ -106,3 +106,18 @@ async def test_papers_and_leads(company: Company) -> None:
     lead = await sales.CreateLead(lead={"company_name": "Twice Ltd"})
     await sales.DeleteLead(name=lead.name)
     await sales.UndeleteLead(name=lead.name)
+
+
+@pytest.mark.req("X-21")
+async def test_shares(company: Company) -> None:
+    names, at = company
+    shared = {
+        "customer": "leads",
+        "opportunity": "opportunities",
+        "contract": "quotes",
+        "inventory": "orders",
+    }
+    for service, noun in shared.items():
+        made = await at[service].ShareRecord(record=names[noun], grantee=names["teams"], access="WRITE")
+        assert made.name.startswith(f"shares/{service}/")
+        await at[service].RevokeShare(name=made.name)

@@ -18,6 +18,8 @@ from chassis.call import Call
 from chassis.store import Tx
 from services.analytics.domain.calendar import whole_months
 
+# Where the tables of facts say whose they are.
+FACTS = scope.Place("f.owner", "f.team", "f.collaborators")
 # Manager and region of a team are its own or those of the nearest team above that has one.
 TEAM_LINES = """up AS (
   SELECT tenant_id, name, parent, manager, region, 1 AS level FROM teams WHERE tenant_id = %s
@@ -183,7 +185,7 @@ def _rows(question: Question, source: Source, call: Call) -> tuple[str, list[Any
     bounds, params = _bounds(question, source, call, fill("{day}"))
     params += [values for _, values in chosen]
     shown = ", ".join(columns)
-    limits, mine = scope.condition(call, "f.owner", "f.team", "f.collaborators")
+    limits, mine = scope.condition(call, FACTS)
     if not source.cells:
         text = f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}{limits}"
         return text, params + mine

@@ -16,7 +16,7 @@ from chassis.store import Tx
 from services.analytics.domain import figures
 from services.analytics.domain.calendar import add_months, month_of, quarter_of, year_of
 from services.analytics.rpc import deals, revenue
-from services.analytics.rpc.cube import Question, Source, ask, currency_of
+from services.analytics.rpc.cube import FACTS, Question, Source, ask, currency_of
 from services.analytics.rpc.days import date_message, main_currency
 from services.analytics.rpc.deals import MEASURES, decimal
 
@@ -45,7 +45,7 @@ class _Desk:
 
     def __init__(self, tx: Tx) -> None:
         self.tx = tx
-        self.limits, self.values = scope.condition(tx.call, "f.owner", "f.team", "f.collaborators")
+        self.limits, self.values = scope.condition(tx.call, FACTS)
 
     async def row(self, text: str, params: Sequence[Any], column: str = "") -> dict[str, Any]:
         filled = text.format(currency=currency_of(column), scope=self.limits)

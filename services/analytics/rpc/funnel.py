@@ -29,7 +29,7 @@ from services.analytics.domain.funnel import (
     ladder,
     win_rates,
 )
-from services.analytics.rpc.cube import Question, ask, currency_of
+from services.analytics.rpc.cube import FACTS, Question, ask, currency_of
 from services.analytics.rpc.days import date_message, main_currency
 from services.analytics.rpc.deals import MEASURES, SOURCES, Request, decimal
 from services.analytics.store import AnalyticsStore
@@ -85,7 +85,7 @@ async def pipeline(tx: Tx, name: str) -> Pipeline:
 
 async def standing(tx: Tx, name: str, currency: str) -> tuple[dict[str, dict[str, Any]], str, list[str]]:
     """Open deals by stage in one currency, that currency, and which others there are."""
-    limits, values = scope.condition(tx.call, "f.owner", "f.team", "f.collaborators")
+    limits, values = scope.condition(tx.call, FACTS)
     text = _STAGES.format(currency=currency_of("f.amount_currency"), scope=limits)
     rows = await tx.rows(text, [tx.call.tenant, name, *values])
     counts: dict[str, int] = {}
@@ -98,7 +98,7 @@ async def standing(tx: Tx, name: str, currency: str) -> tuple[dict[str, dict[str
 
 async def statistics(tx: Tx, of: Pipeline, since: date = date.min) -> dict[str, Statistic]:
     """Conversion and time in stage, for every stage of the pipeline."""
-    limits, values = scope.condition(tx.call, "f.owner", "f.team", "f.collaborators")
+    limits, values = scope.condition(tx.call, FACTS)
     source = _OWN_PASSAGES if limits else "stage_passages AS f"
     rows = await tx.rows(
         _PASSAGES.format(source=source, scope=limits),
@@ -215,7 +215,7 @@ async def usual_month(tx: Tx, name: str, currency: str, today: date) -> Money:
 
 async def pipeline_value(tx: Tx, request: funnel_pb2.GetPipelineValueRequest) -> funnel_pb2.PipelineValue:
     """What the open deals are worth, raw and weighted."""
-    limits, values = scope.condition(tx.call, "f.owner", "f.team", "f.collaborators")
+    limits, values = scope.condition(tx.call, FACTS)
     shown = funnel_pb2.PipelineValue()
     for category, rows in (("f.category", shown.categories), ("''", shown.totals)):
         text = _VALUE.format(category=category, currency=currency_of("f.amount_currency"), scope=limits)

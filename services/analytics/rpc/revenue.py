@@ -14,7 +14,7 @@ from chassis.kernel.refusals import Refused
 from chassis.kernel.values import SCALE, Money, format_scaled, round_div
 from chassis.shapes import money_message
 from chassis.store import Tx
-from services.analytics.rpc.cube import Question, Source, ask, currency_of
+from services.analytics.rpc.cube import FACTS, Question, Source, ask, currency_of
 from services.analytics.rpc.days import day
 from services.analytics.rpc.deals import keys_of
 
@@ -133,7 +133,7 @@ WHERE f.tenant_id = %s AND f.state IN ('CONFIRMED', 'PARTLY_SHIPPED') AND f.coun
 async def order_figures(tx: Tx, today: date) -> revenue_pb2.OrderFigures:
     """Orders by year, and how many are unshipped, late and overdue."""
     years, _ = await ask(tx, _YEARS, SOURCES)
-    limits, values = scope.condition(tx.call, "f.owner", "f.team", "f.collaborators")
+    limits, values = scope.condition(tx.call, FACTS)
     (standing,) = await tx.rows(_STANDING + limits, [today, tx.call.tenant, *values])
     return revenue_pb2.OrderFigures(
         years=[

@@ -105,6 +105,7 @@ class CustomerRpc(Rpc):
         """Worked by these people beside its owner."""
         async with self.store.begin(call) as tx:
             customer = await tx.get(Customer, request.name, etag=request.etag)
+            await tx.owners_side(customer)
             shared = tx.save(customer.shared_with(request.collaborators))
             tx.emit(
                 events_pb2.CustomerCollaboratorsSet(
