@@ -14,6 +14,7 @@ from chassis.kernel.refusals import Refused
 
 if TYPE_CHECKING:
     from chassis.clients import Clients
+    from chassis.field_rules import FieldRules
 
 SCOPES = ("own", "team", "subtree", "all")  # from narrow to wide
 _DERIVED = uuid.UUID("6f1f6a52-93a5-5f1c-8d5d-0d7a1f3c2b10")
@@ -62,6 +63,7 @@ class Call:
     session: str = ""  # "sessions/…" or "apiKeys/…": the credential behind the call
     peer: str = ""  # of a public call: the client's address and what the client calls itself,
     agent: str = ""  # as the gateway says
+    fields: FieldRules | None = None  # what the caller may not see or write of records; None: no rules
 
     def again(self) -> Call:
         """Another call like this one, now."""

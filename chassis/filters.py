@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from chassis.columns import Field, hints_of
+from chassis.field_rules import overlap
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money, Percent, Quantity, parse_scaled
 from chassis.tables import Collection, quoted
@@ -34,12 +35,12 @@ def _no(problem: str) -> Refused:
 
 
 class _Parser:
-    def __init__(self, text: str, collection: Collection[Any]) -> None:
+    def __init__(self, text: str, collection: Collection[Any], unasked: frozenset[str]) -> None:
         if len(text) > LONGEST:
             raise _no(f"it is longer than {LONGEST} characters")
         if "\x00" in text:
             raise _no("it holds a NUL character")
-        self.collection = collection
+        self.collection, self.unasked = collection, unasked
         self.tokens = self._tokens(text)
         self.at, self.terms, self.params = 0, 0, list[Any]()
 
@@ -128,6 +129,7 @@ class _Parser:
     def _condition(self, name: str, operator: str, value: str) -> str:
         if name == "name":
             name, value = "id", value.removeprefix(self.collection.prefix)
+        refuse_unseen(name, self.unasked, self.collection)
         base, _, part = name.partition(".")
         field = self.collection.field(base)
         hidden = {"id", "version"} | self.collection.private
@@ -219,10 +221,19 @@ def literal(field: Field, value: str) -> Any:
     return value
 
 
-def condition(text: str, collection: Collection[Any]) -> tuple[str, list[Any]]:
-    """(SQL, parameters) of a filter; ("", []) for none. Refuses with FILTER_INVALID."""
+def refuse_unseen(name: str, unasked: frozenset[str], collection: Collection[Any]) -> None:
+    """Refuse to ask by a field that the caller may not see: whoever may ask can guess what it says."""
+    if unasked and any(overlap(name, path) for path in unasked):
+        raise Refused("FIELD_RESTRICTED", field=f"{collection.prefix[:-1]}.{name}")
+
+
+def condition(
+    text: str, collection: Collection[Any], unasked: frozenset[str] = frozenset()
+) -> tuple[str, list[Any]]:
+    """(SQL, parameters) of a filter; ("", []) for none. Refuses with FILTER_INVALID, and with
+    FIELD_RESTRICTED for a field of *unasked*."""
     if not text.strip():
         return "", []
-    parser = _Parser(text, collection)
+    parser = _Parser(text, collection, unasked)
     sql = parser.parse()
     return f" AND ({sql})", parser.params

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from chassis.field_rules import FieldRules
 from chassis.kernel.refusals import Refused
 
 AUDIENCE = "tradewind"
@@ -55,6 +56,7 @@ class Principal:
     version: str = ""  # of the permissions
     actor: str = ""  # on whose behalf a service acts
     expires: float = 0.0
+    fields: FieldRules | None = None  # what this caller may not see or write; None: no rules
 
 
 class Signer:
@@ -83,6 +85,8 @@ class Signer:
             "sid": who.session, "pv": who.version, "perms": grouped, "roles": list(who.roles),
             "team": who.team, "teams": list(who.teams), "locale": who.locale, "act": who.actor,
         }  # fmt: skip
+        if who.fields:
+            claims["fields"] = who.fields.claim()
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers={"typ": TYPE, "kid": self.name})
 
     def secret(self, purpose: str) -> bytes:
@@ -158,6 +162,7 @@ class Validator:
             version=str(claims["pv"]),
             actor=claims.get("act", ""),
             expires=float(claims["exp"]),
+            fields=FieldRules.of_claim(claims.get("fields")),
         )
 
 

@@ -25,13 +25,16 @@ R = TypeVar("R", bound=Record)
 DEFAULT_SIZE, LARGEST_SIZE = 50, 200
 
 
-def _order(text: str, collection: Collection[Any]) -> list[tuple[str, bool]]:
+def _order(
+    text: str, collection: Collection[Any], unasked: frozenset[str] = frozenset()
+) -> list[tuple[str, bool]]:
     """[(column, descending)], always ending with the id; ORDER_INVALID names what is unknown."""
     order: list[tuple[str, bool]] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, direction = part.partition(" ")
         direction = direction.strip().lower() or "asc"
         column = "id" if name == "name" else name
+        filters.refuse_unseen(name, unasked, collection)
         field = collection.field(column)
         nested = (
             field is None
@@ -128,12 +131,14 @@ def page_size(asked: int) -> int:
 
 
 async def page(
-    tx: Tx, collection: Collection[R], request: Any, tokens: Tokens, where: str = "", params: Any = ()
-) -> tuple[list[R], str]:
-    """One page of a List request and the token of the next; *where* narrows it further."""
+    tx: Tx, collection: Collection[R], request: Any, tokens: Tokens, where: str = "", params: Any = (),
+    unasked: frozenset[str] = frozenset(),
+) -> tuple[list[R], str]:  # fmt: skip
+    """One page of a List request and the token of the next; *where* narrows it further, and nobody asks by
+    the fields *unasked*."""
     size = page_size(request.page_size)
-    order = _order(request.order_by, collection)
-    condition, values = filters.condition(request.filter, collection)
+    order = _order(request.order_by, collection, unasked)
+    condition, values = filters.condition(request.filter, collection, unasked)
     if not request.show_deleted:
         condition += " AND delete_time IS NULL"
     condition, values = condition + where, [*values, *params]

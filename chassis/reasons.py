@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import grpc
@@ -29,6 +30,7 @@ class Meaning:
     code: int
     en: str
     zh: str
+    shows: tuple[tuple[str, str], ...] = ()  # (fact, "collection.field" that it shows)
 
 
 # A refusal travels in the metadata of an answer, of which peers take 8 KiB: what a request said at length
@@ -58,7 +60,8 @@ def _read(enum: Any, domain: str) -> Iterator[tuple[str, Meaning]]:
         if value.number and not said.code:
             raise TypeError(f"{enum.full_name}.{value.name} does not say what it means")
         if value.number:
-            yield value.name, Meaning(domain, code_pb2.Code.Value(said.code), said.en, said.zh)
+            shows = tuple((fact, key) for fact, _, key in (each.partition("=") for each in said.shows))
+            yield value.name, Meaning(domain, code_pb2.Code.Value(said.code), said.en, said.zh, shows)
 
 
 class Reasons:
@@ -79,34 +82,82 @@ class Reasons:
         meaning = self.known.get(refused.reason)
         if meaning is None:
             raise LookupError(f"no errors.proto knows the reason {refused.reason}")
-        facts = _Facts({name: short(said) for name, said in refused.facts.items()})
-        language = "zh" if locale.startswith("zh") else "en"
-        sentence = {"en": meaning.en.format_map(facts), "zh": meaning.zh.format_map(_in_chinese(facts))}
-        status = status_pb2.Status(code=meaning.code, message=sentence["en"])
-        details: list[Any] = [
-            error_details_pb2.ErrorInfo(reason=refused.reason, domain=meaning.domain, metadata=facts),
-            error_details_pb2.LocalizedMessage(locale=language, message=sentence[language]),
-        ]
-        fields = dict(violations or {})
-        if "field" in facts:
-            fields.setdefault(facts["field"], sentence[language])
-        if fields:
-            bad = error_details_pb2.BadRequest()
-            for field, description in list(fields.items())[:MOST_VIOLATIONS]:
-                bad.field_violations.add(
-                    field=short(field),
-                    reason=refused.reason,
-                    description=short(in_chinese(description) if language == "zh" else description),
-                )
-            details.append(bad)
-        if meaning.code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE):
-            wait = duration_pb2.Duration(seconds=int(refused.facts.get("seconds", 1)))
-            details.append(error_details_pb2.RetryInfo(retry_delay=wait))
-        for detail in details:
-            packed = any_pb2.Any()
-            packed.Pack(detail)
-            status.details.append(packed)
+        return worded(refused, meaning, locale, violations)
+
+
+@cache
+def meanings(domain: str) -> Mapping[str, Meaning]:
+    """The reasons of one errors.proto: a service's, or everyone's ("tradewind")."""
+    if domain == "tradewind":
+        return dict(_read(errors_pb2.Reason.DESCRIPTOR, domain))
+    try:
+        module = importlib.import_module(f"tradewind.{domain}.v1.errors_pb2")
+    except ModuleNotFoundError:
+        return {}
+    return dict(_read(module.Reason.DESCRIPTOR, domain))
+
+
+def worded(
+    refused: Refused, meaning: Meaning, locale: str, violations: Mapping[str, str] | None = None
+) -> status_pb2.Status:
+    """A refusal of that meaning on the wire."""
+    facts = _Facts({name: short(text) for name, text in refused.facts.items()})
+    language = "zh" if locale.startswith("zh") else "en"
+    sentence = {"en": meaning.en.format_map(facts), "zh": meaning.zh.format_map(_in_chinese(facts))}
+    status = status_pb2.Status(code=meaning.code, message=sentence["en"])
+    details: list[Any] = [
+        error_details_pb2.ErrorInfo(reason=refused.reason, domain=meaning.domain, metadata=facts),
+        error_details_pb2.LocalizedMessage(locale=language, message=sentence[language]),
+    ]
+    fields = dict(violations or {})
+    if "field" in facts:
+        fields.setdefault(facts["field"], sentence[language])
+    if fields:
+        bad = error_details_pb2.BadRequest()
+        for field, description in list(fields.items())[:MOST_VIOLATIONS]:
+            bad.field_violations.add(
+                field=short(field),
+                reason=refused.reason,
+                description=short(in_chinese(description) if language == "zh" else description),
+            )
+        details.append(bad)
+    if meaning.code in (code_pb2.RESOURCE_EXHAUSTED, code_pb2.UNAVAILABLE):
+        wait = duration_pb2.Duration(seconds=int(refused.facts.get("seconds", 1)))
+        details.append(error_details_pb2.RetryInfo(retry_delay=wait))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def without(status: status_pb2.Status, kept: Container[str]) -> status_pb2.Status:
+    """A refusal with `***` for each fact that shows one of these "collection.field"s; itself without any."""
+    info, language = _info_of(status)
+    meaning = meanings(info.domain).get(info.reason)
+    hidden = [fact for fact, key in meaning.shows if key in kept and fact in info.metadata] if meaning else []
+    if not hidden or meaning is None:
         return status
+    facts = dict(info.metadata) | dict.fromkeys(hidden, "***")
+    return worded(Refused(info.reason, **facts), meaning, language)
+
+
+def telling(refused: Refused, service: str) -> dict[str, str]:
+    """The facts of a refusal that everybody may read, as a record keeps them; *service* says who refused,
+    unless another did."""
+    status = getattr(refused, "status", None)
+    domain = _info_of(status)[0].domain if status is not None else service
+    meaning = meanings(domain).get(refused.reason)
+    hidden = {fact for fact, _ in meaning.shows} if meaning else set()
+    return {fact: text for fact, text in refused.facts.items() if fact not in hidden}
+
+
+def _info_of(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, str]:
+    """What a status says of its reason, and its language."""
+    info, text = error_details_pb2.ErrorInfo(), error_details_pb2.LocalizedMessage(locale="en")
+    for detail in status.details:
+        _ = detail.Unpack(info) or detail.Unpack(text)
+    return info, text.locale
 
 
 def reason_of(problem: Any) -> tuple[str, dict[str, str]]:

@@ -29,6 +29,7 @@ from tradewind.type.v1 import options_pb2
 from chassis import requests, telemetry
 from chassis.call import Call
 from chassis.deadlines import Deadlines
+from chassis.field_rules import FieldRules, descriptor_of
 from chassis.identity import Principal, Validator
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
@@ -62,6 +63,7 @@ class Policy:
     streams: bool
     has_request_id: bool
     may_be_dry: bool  # a request may ask what would become of it
+    reads: tuple[str, ...]  # the "collection.field"s that an answer is counted from
     request: type[Message]
     response: type[Message]
 
@@ -82,7 +84,7 @@ def policy_of(method: MethodDescriptor) -> Policy:
         path=f"/{service}/{name}", permission=access.permission,
         scoped=access.scope == options_pb2.RECORDS, effects=effects, streams=method.server_streaming,
         has_request_id="request_id" in method.input_type.fields_by_name,
-        may_be_dry="validate_only" in method.input_type.fields_by_name,
+        may_be_dry="validate_only" in method.input_type.fields_by_name, reads=tuple(access.reads),
         request=GetMessageClass(method.input_type), response=GetMessageClass(method.output_type),
     )  # fmt: skip
 
@@ -176,16 +178,23 @@ class Server:
     async def _settled(
         self, policy: Policy, handler: Handler, request: Message, context: Any, metadata: dict[str, str]
     ) -> tuple[Message | bytes | None, status_pb2.Status | None]:
-        """The answer, or the status of a refusal."""
+        """The answer, or the status of a refusal, as far as the caller may see either."""
+        rules: FieldRules | None = None
         try:
             call = self._admit(policy, request, context, metadata)
-            return await self._carry_out(policy, handler, request, call), None
-        except Replayed as replayed:
+            rules = call.fields
+            answer = await self._carry_out(policy, handler, request, call)
+            return (rules.shown(answer) if rules else answer), None
+        except Replayed as replayed:  # as it was answered then, by the rules of now
             if replayed.refused:
-                return None, status_pb2.Status.FromString(replayed.response)
+                status = status_pb2.Status.FromString(replayed.response)
+                return None, rules.status(status) if rules else status
+            if rules:
+                return rules.shown(policy.response.FromString(replayed.response)), None
             return replayed.response, None
         except Exception as problem:
-            return None, self._status(problem, metadata)
+            status = self._status(problem, metadata)
+            return None, rules.status(status) if rules else status
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -196,12 +205,15 @@ class Server:
     def _streaming(self, policy: Policy, handler: Any) -> Any:
         async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             metadata, status = _metadata(context), None
+            rules: FieldRules | None = None
             try:
                 call = self._admit(policy, request, context, metadata)
+                rules = call.fields
                 async for item in handler(request, call):
-                    yield item
+                    yield rules.shown(item) if rules else item
             except Exception as problem:
                 status = self._status(problem, metadata)
+                status = rules.status(status) if rules else status
             if status is not None:
                 await context.abort_with_status(rpc_status.to_status(status))
 
@@ -217,6 +229,10 @@ class Server:
             raise Refused("BODY_INVALID", problem=f"these bytes are no {policy.request.DESCRIPTOR.name}")
         call.deadline = time.monotonic() + remaining
         call.request = request
+        if call.fields:
+            if policy.effects:
+                call.fields.check_written(request, descriptor_of(policy.response))
+            call.fields.check_reads(policy.reads, policy.path)
         self._check(request)
         if policy.has_request_id:
             call.request_id = request.request_id  # type: ignore[attr-defined]
@@ -264,6 +280,7 @@ class Server:
             tenant=who.tenant, user=who.user, method=policy.path, permission=policy.permission,
             scope=scope_for(policy, who), permissions=who.permissions, roles=who.roles, team=who.team,
             teams=who.teams, locale=who.locale, actor=who.actor, clients=self.clients, session=who.session,
+            fields=who.fields,
         )  # fmt: skip
 
     async def _carry_out(self, policy: Policy, handler: Handler, request: Message, call: Call) -> Any:

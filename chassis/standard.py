@@ -71,8 +71,9 @@ def _list(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handler
     collection = rpc.runtime.store.collections[show.record]
 
     async def list_page(request: Any, call: Call) -> Any:
+        unasked = call.fields.unasked(show.message.DESCRIPTOR) if call.fields else frozenset[str]()
         async with rpc.store.begin(call) as tx:
-            records, token = await listing.page(tx, collection, request, rpc.runtime.tokens)
+            records, token = await listing.page(tx, collection, request, rpc.runtime.tokens, unasked=unasked)
         page = answer(next_page_token=token)
         for record in records:
             message = getattr(page, field).add()  # made beside it, each would be copied

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chassis.call import Call
+from chassis.field_rules import FieldRules
 from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
@@ -27,6 +28,7 @@ from gateway.domain.role import Role, Scope, only
 from gateway.domain.session import Session
 from gateway.domain.team import Tree
 from gateway.domain.user import State, User
+from gateway.field_rules import rules_for
 from gateway.permissions import permissions_of
 from gateway.store import Held, tree_of
 from gateway.tokens import digest, held
@@ -134,7 +136,8 @@ class Identifier:
         if user.state is not State.ACTIVE:
             raise Refused("UNAUTHENTICATED", problem="the account is not active")
         directory = await self._directory(tx, found.tenant)
-        permissions = permissions_of(directory.roles[name] for name in user.roles if name in directory.roles)
+        roles = [directory.roles[name] for name in user.roles if name in directory.roles]
+        permissions, rules = permissions_of(roles), rules_for(roles)
         if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
             permissions = only(permissions, scope.split()) if scope else permissions
@@ -146,6 +149,7 @@ class Identifier:
             permissions={name: scope.lower() for name, scope in permissions.items()},
             roles=tuple(name.removeprefix("roles/") for name in user.roles),
             teams=directory.tree.below(user.team), locale=user.locale or directory.locale,
+            fields=FieldRules(rules) if rules else None,
         )  # fmt: skip
         return _Known(replace(principal, version=_version(principal)), permissions, found.expire_time)
 
@@ -196,5 +200,6 @@ def _bearer(authorization: str) -> str:
 
 def _version(who: Principal) -> str:
     """Changes whenever anything that the token says changes."""
-    said = [sorted(who.permissions.items()), who.roles, who.team, who.teams, who.locale]
+    fields = who.fields.claim() if who.fields else None
+    said = [sorted(who.permissions.items()), who.roles, who.team, who.teams, who.locale, fields]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]

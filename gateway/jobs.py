@@ -30,6 +30,7 @@ async def refresh_built_in_roles(tx: Tx) -> None:
             display_name=role.display_name,
             description=role.description,
             grants=role.grants,
+            field_rules=role.field_rules,
             views=role.views,
         )
         if after != before:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from gateway import field_rules
 from gateway.contract import PUBLIC, SERVICE, SIGNED_IN, Contract
 from gateway.domain.built_in import BUILT_IN, EVERYONE, grants_of
 from gateway.domain.role import Role, Scope, expand
@@ -72,6 +73,7 @@ def page() -> str:
             lines.append(f"| `{permission}` | {' | '.join(cells)} | {why} |")
     lines += ["", "## Everyone", "", "| permission | reaches | asked by |", "|---|---|---|"]
     lines += [f"| `{p}` | {_SIGNS[common[p]]} | {'<br>'.join(asked()[p])} |" for p in sorted(common)]
+    lines += field_rules.page()
     lines += ["", "## The roles", ""]
     lines += [f"- **{each.titles['en']}** (`roles/{word}`, {each.titles['zh']}): {each.purpose['en']}"
               for word, each in BUILT_IN.items()]  # fmt: skip

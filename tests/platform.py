@@ -25,6 +25,7 @@ from chassis import migrate
 from chassis.call import new_id
 from chassis.clients import channel
 from chassis.events import ZERO
+from chassis.field_rules import FieldRules
 from chassis.identity import Principal, Signer, make_keys
 from chassis.outbox import part_of
 from chassis.reasons import reason_of
@@ -136,12 +137,17 @@ class Running:
     def as_(
         self, role: str = "administrator", *, tenant: str = "", user: str = "", team: str = "",
         teams: tuple[str, ...] = (), permissions: dict[str, str] | None = None, locale: str = "en",
+        fields: FieldRules | None = None,
     ) -> Caller:  # fmt: skip
-        """A caller with a built-in role (or just these permissions), by default in a new organization."""
+        """A caller with a built-in role (or just these permissions and field rules), by default in a new
+        organization."""
         granted = permissions if permissions is not None else role_permissions(role)
+        if permissions is None and fields is None:
+            fields = role_field_rules(role)
         who = Principal(
             user=user or f"users/{new_id()}", tenant=tenant or new_id(), permissions=granted, roles=(role,),
             team=team, teams=teams or ((team,) if team else ()), locale=locale, session="s", version="1",
+            fields=fields,
         )  # fmt: skip
         return Caller(self, who, self.signer.mint(who, 120))
 
@@ -183,6 +189,15 @@ def role_permissions(role: str) -> dict[str, str]:
     from gateway.permissions import catalogue
 
     return {name: str(scope).lower() for name, scope in expand(built_in[role].grants, catalogue()).items()}
+
+
+def role_field_rules(role: str) -> FieldRules | None:
+    """What a built-in role keeps from who has it."""
+    from gateway.domain.built_in import BUILT_IN
+    from gateway.field_rules import rules_for
+
+    rules = rules_for([BUILT_IN[role].role("en")])
+    return FieldRules(rules) if rules else None
 
 
 class Platform:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.domain.built_in_views import built_in_views
-from gateway.domain.role import Grant, Kind, Role, Scope
+from gateway.domain.role import FieldRule, Grant, Kind, Role, Rule, Scope
 
 ADMINISTRATOR_ONLY = frozenset({
     "organizations.write", "users.write", "teams.write", "teams.delete", "roles.write", "roles.delete",
@@ -27,19 +27,20 @@ EVERYONE = (
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A built-in role: its word, its names, what it is for, and what it grants."""
+    """A built-in role: its word, its names, what it is for, what it grants and which fields it keeps back."""
 
     word: str
     titles: Mapping[str, str]
     purpose: Mapping[str, str]
     grants: tuple[Grant, ...]
+    field_rules: tuple[FieldRule, ...] = ()
 
     def role(self, locale: str) -> Role:
         """The role as an organization of that language keeps it."""
         language = "zh" if locale.startswith("zh") else "en"
         return Role(
             id=self.word, display_name=self.titles[language], description=self.purpose[language],
-            kind=Kind.BUILT_IN, grants=self.grants,
+            kind=Kind.BUILT_IN, grants=self.grants, field_rules=self.field_rules,
             views=built_in_views(self.word, locale),
         )  # fmt: skip
 
@@ -66,8 +67,20 @@ _BUSINESS = (
 )
 
 
-def _role(word: str, en: str, zh: str, why_en: str, why_zh: str, *parts: tuple[Scope, str]) -> BuiltIn:
-    return BuiltIn(word, {"en": en, "zh": zh}, {"en": why_en, "zh": why_zh}, _grants(*parts))
+def _rules(words: str) -> tuple[FieldRule, ...]:
+    """Field rules from words: "customers.tax_id:MASKED"."""
+    found = []
+    for word in words.split():
+        key, _, rule = word.partition(":")
+        noun, _, field = key.partition(".")
+        found.append(FieldRule(noun, field, Rule(rule)))
+    return tuple(found)
+
+
+def _role(
+    word: str, en: str, zh: str, why_en: str, why_zh: str, *parts: tuple[Scope, str], rules: str = ""
+) -> BuiltIn:
+    return BuiltIn(word, {"en": en, "zh": zh}, {"en": why_en, "zh": why_zh}, _grants(*parts), _rules(rules))
 
 
 BUILT_IN: Mapping[str, BuiltIn] = {
@@ -109,6 +122,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.OWN, "orders.read,write,delete,confirm,cancel shipments.read reservations.read"),
             (Scope.OWN, f"{_MONEY} reports.read shares.write"),
             (Scope.ALL, _CATALOGUE),
+            rules="products.cost:HIDDEN customers.credit_limit:READ_ONLY",
         ),
         _role(
             "finance", "Finance", "财务",
@@ -124,6 +138,8 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.ALL, "warehouses.read,write,delete stock.read,adjust,receive movements.read"),
             (Scope.ALL, "reservations.read,write shipments.read,write,dispatch,deliver"),
             (Scope.OWN, "shares.write"),
+            rules="customers.tax_id:HIDDEN customers.credit_limit:HIDDEN customers.annual_revenue:HIDDEN"
+            " customers.grade:HIDDEN customers.grade_reason:HIDDEN contacts.note:HIDDEN",
         ),
         _role(
             "support", "Support", "客户支持",
@@ -131,6 +147,8 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.ALL, "customers.read contacts.read,write contracts.read orders.read shipments.read"),
             (Scope.ALL, f"invoices.read {_CATALOGUE}"),
             (Scope.OWN, "leads.read,write shares.write"),
+            rules="customers.tax_id:MASKED customers.credit_limit:HIDDEN customers.annual_revenue:HIDDEN"
+            " products.cost:HIDDEN",
         ),
         _role(
             "auditor", "Auditor", "审计",
@@ -144,6 +162,12 @@ BUILT_IN: Mapping[str, BuiltIn] = {
 def built_in_roles(locale: str) -> Iterable[Role]:
     """The roles every organization starts with."""
     return [each.role(locale) for each in BUILT_IN.values()]
+
+
+def rules_of(role: Role) -> tuple[FieldRule, ...]:
+    """The field rules of a role, a built-in one's as they are in the release that runs."""
+    known = BUILT_IN.get(role.id) if role.kind is Kind.BUILT_IN else None
+    return known.field_rules if known else role.field_rules
 
 
 def grants_of(role: Role) -> tuple[Grant, ...]:

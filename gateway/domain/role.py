@@ -1,4 +1,4 @@
-"""What a role grants: permissions, each with the records it reaches."""
+"""What a role grants, permissions with the records they reach, and which fields it keeps from its holders."""
 
 from __future__ import annotations
 
@@ -43,14 +43,37 @@ class Grant:
     scope: Scope
 
 
+class Rule(StrEnum):
+    """What becomes of a field, from the mildest to the strictest; what is not seen is not written either."""
+
+    READ_ONLY = "READ_ONLY"
+    MASKED = "MASKED"
+    HIDDEN = "HIDDEN"
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """A field of a noun that is not, or not wholly, for who has the role."""
+
+    noun: str  # the collection: "customers"
+    field: str  # "tax_id"; "ship_to.phone" where it lies in a message within
+    rule: Rule
+
+    @property
+    def key(self) -> str:
+        """ "customers.tax_id"."""
+        return f"{self.noun}.{self.field}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Role(Record):
-    """A set of grants under a name."""
+    """A set of grants under a name, less what its field rules keep back."""
 
     display_name: str
     description: str = ""
     kind: Kind = Kind.CUSTOM
     grants: tuple[Grant, ...] = ()
+    field_rules: tuple[FieldRule, ...] = ()
     views: tuple[View, ...] = ()
 
     def check(self) -> None:
@@ -62,6 +85,9 @@ class Role(Record):
         named = [grant.permission for grant in self.grants]
         if len(set(named)) != len(named):
             raise invalid("grants", "must not name a permission twice")
+        ruled = [rule.key for rule in self.field_rules]
+        if len(set(ruled)) != len(ruled):
+            raise invalid("field_rules", "must not name a field twice")
 
     def must_be_custom(self) -> None:
         """Refuse to change what comes with Tradewind."""

@@ -13,6 +13,7 @@ from chassis.store import Tx
 from gateway.domain.built_in import grants_of
 from gateway.domain.role import Kind, Role, Scope, check_known, check_within, expand
 from gateway.domain.view import check_views
+from gateway.field_rules import check_as_strict, check_ruled
 from gateway.permissions import catalogue, listed
 from gateway.store import in_line, users_of
 
@@ -30,6 +31,7 @@ class RoleRpc(Rpc):
         if before is not None:
             before.must_be_custom()
         check_known((grant.permission for grant in record.grants), catalogue(), "role.grants")
+        check_ruled(record.field_rules, "role.field_rules")
         check_views(record.views, {name: fields for name, (_, fields) in listed().items()}, "role.views")
         check_given(tx.call, [record])
         return replace(record, kind=Kind.CUSTOM)
@@ -52,3 +54,4 @@ def check_given(call: Call, roles: list[Role]) -> None:
     if not call.user.startswith("services/"):
         given = expand([grant for role in roles for grant in grants_of(role)], catalogue())
         check_within(given, held_by(call))
+        check_as_strict(roles, call.fields)

@@ -112,7 +112,7 @@ class SessionRpc(Rpc):
         return api.Me(
             user=show_user(user), organization=organization_rpc.show(organization),
             team=team_rpc.show(team) if team else None, credential=call.session, permissions=grants,
-            teams=call.teams, views=_views(roles, call),
+            teams=call.teams, views=_views(roles, call), field_rules=_kept(call),
         )  # fmt: skip
 
 
@@ -121,6 +121,19 @@ def _views(roles: list[Role], call: Call) -> list[role_pb2.Role.View]:
     reachable = [name for name, (permission, _) in listed().items() if permission in call.permissions]
     seen = of_roles((role.views for role in roles), reachable)
     return [show_view(view.filled(me=call.user, team=call.team)) for view in seen]
+
+
+def _kept(call: Call) -> list[api.Me.KeptField]:
+    """What is kept from the caller, as a form needs it."""
+    if call.fields is None:
+        return []
+    return [
+        api.Me.KeptField(
+            noun=key.partition(".")[0], field=key.partition(".")[2], rule=role_pb2.Role.Rule.Value(rule),
+            seen_records=sorted(name for name, keys in call.fields.records.items() if key in keys),
+        )
+        for key, rule in sorted(call.fields.rules.items())
+    ]  # fmt: skip
 
 
 def _end(tx: Tx, session: Session, reason: str) -> Session:

@@ -10,6 +10,7 @@ from tradewind.inventory.v1 import events_pb2
 from chassis.call import Call
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
+from chassis.reasons import telling
 from chassis.sagas import Saga, Step
 from chassis.shapes import money_message
 from chassis.store import Tx
@@ -58,7 +59,7 @@ async def give_up(tx: Tx, data: dict[str, Any], refused: Refused) -> None:
     if order.state != State.CONFIRMING:
         return
     await free(tx, await promises_of(tx, data["order"]))
-    facts = ", ".join(f"{name} {value}" for name, value in refused.facts.items())
+    facts = ", ".join(f"{name} {value}" for name, value in telling(refused, "inventory").items())
     reason = f"{refused.reason}: {facts}" if facts else refused.reason
     made = tx.save(order.refuse(reason=reason, at=tx.call.now))
     tx.emit(events_pb2.OrderConfirmationRefused(order=show_order(made)))
