@@ -7,7 +7,7 @@ from functools import cache
 
 from gateway import field_rules
 from gateway.contract import PUBLIC, SERVICE, SIGNED_IN, Contract
-from gateway.domain.built_in import BUILT_IN, EVERYONE, grants_of
+from gateway.domain.built_in import BUILT_IN, COLLEAGUES, EVERYONE, given_to
 from gateway.domain.role import Role, Scope, expand
 
 # Asked for inside methods, when a call wants more than usual; no annotation names them.
@@ -46,8 +46,7 @@ def listed() -> Mapping[str, tuple[str, frozenset[str]]]:
 
 def permissions_of(roles: Iterable[Role]) -> dict[str, Scope]:
     """What who has these roles may do."""
-    grants = [grant for role in roles for grant in grants_of(role)]
-    return expand([*EVERYONE, *grants], catalogue())
+    return expand(given_to(roles), catalogue())
 
 
 def page() -> str:
@@ -58,13 +57,21 @@ def page() -> str:
         "",
         "Which built-in role has which permission, and which records it reaches: *own* records (and those",
         "the user collaborates on), those of the user's *team*, of the team's *subtree*, or *all*. Everyone",
-        "who signs in has the permissions of the second table. An organization makes roles of its own with",
-        "`POST /v1/roles`; an API key has a share of its owner's permissions.",
+        "who signs in has the permissions of the second table, save that partners have none to read users,",
+        "teams and roles. An organization makes roles of its own with `POST /v1/roles`; an API key has some",
+        "of its owner's permissions.",
+        "",
+        "A record may be shared with a user or a team beside that: `POST /v1/shares/<service>`. A share",
+        "gives reach and no permission: it makes the record one of the user's own, as it were, to read or to",
+        "change as well. Permissions that end in `delete`, `transfer`, `assign`, `archive` or `purge` never",
+        "reach what is only shared, nor does sharing on. Contacts are shared with their customer, shipments",
+        "with their order, versions with their contract, credit notes with their invoice; what has an owner",
+        "of its own (deals, quotes, orders) is shared by itself.",
         "",
         f"| permission | {' | '.join(BUILT_IN)} | asked by |",
         f"|---|{'---|' * len(BUILT_IN)}---|",
     ]
-    common = expand(EVERYONE, catalogue())
+    common = expand([*EVERYONE, *COLLEAGUES], catalogue())
     for permission, methods in asked().items():
         if permission not in common:
             scopes = [granted[word].get(permission) for word in BUILT_IN]

@@ -73,6 +73,7 @@ PEOPLE = (
     Person("qian", "钱芳 Qian Fang", "finance", "office"),
     Person("shi", "石勇 Shi Yong", "warehouse", "office"),
     Person("audit", "Ingrid Solberg", "auditor", "office", "en"),
+    Person("lindqvist", "Eva Lindqvist, Norrsken AB", "partner", "", "en"),
 )
 
 
@@ -127,7 +128,7 @@ async def _people(api: Api, passwords: dict[str, str]) -> None:
                 "displayName": person.title,
                 "email": person.email,
                 "roles": [f"roles/{person.role}"],
-                "team": teams[person.team],
+                "team": teams.get(person.team, ""),
                 "locale": person.locale,
             },
         )

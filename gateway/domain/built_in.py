@@ -17,12 +17,16 @@ ADMINISTRATOR_ONLY = frozenset({
     "opportunities.purge", "records.backdate",
 })  # fmt: skip
 
-# Colleagues, teams and roles are known to all; sessions and keys are one's own, and so is what is shared.
+# Sessions and keys are one's own, and so is what is shared.
 EVERYONE = (
-    Grant("users.read", Scope.ALL), Grant("teams.read", Scope.ALL), Grant("roles.read", Scope.ALL),
     Grant("sessions.read", Scope.OWN), Grant("sessions.write", Scope.OWN),
     Grant("apiKeys.read", Scope.OWN), Grant("apiKeys.write", Scope.OWN), Grant("shares.read", Scope.OWN),
 )  # fmt: skip
+# Who works here knows the colleagues, teams and roles; a partner does not, whatever else they are.
+COLLEAGUES = (
+    Grant("users.read", Scope.ALL), Grant("teams.read", Scope.ALL), Grant("roles.read", Scope.ALL),
+)  # fmt: skip
+PARTNER = "partner"
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,14 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             " products.cost:HIDDEN",
         ),
         _role(
+            PARTNER, "Partner", "合作伙伴",
+            "Works from outside: sees what is shared with them, and registers leads of their own.",
+            "外部合作方：仅可见共享给自己的记录，可报备自己的线索。",
+            (Scope.OWN, "leads.read,write customers.read contacts.read opportunities.read,write"),
+            (Scope.OWN, "quotes.read contracts.read orders.read shipments.read"),
+            (Scope.ALL, "pipelines.read"),
+        ),
+        _role(
             "auditor", "Auditor", "审计",
             "Reads everything, changes nothing.", "可查看全部数据，不能修改。",
             (Scope.ALL, "*.read platform.verify"),
@@ -174,3 +186,11 @@ def grants_of(role: Role) -> tuple[Grant, ...]:
     """What a role grants: a built-in one follows the release that runs, whatever was kept of it."""
     known = BUILT_IN.get(role.id) if role.kind is Kind.BUILT_IN else None
     return known.grants if known else role.grants
+
+
+def given_to(roles: Iterable[Role]) -> tuple[Grant, ...]:
+    """All that who has these roles is granted: by them, and for being here."""
+    held = tuple(roles)
+    outside = any(role.id == PARTNER and role.kind is Kind.BUILT_IN for role in held)
+    common = EVERYONE if outside else (*EVERYONE, *COLLEAGUES)
+    return (*common, *(grant for role in held for grant in grants_of(role)))

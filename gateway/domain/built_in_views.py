@@ -164,6 +164,7 @@ _BY_ROLE: Mapping[str, tuple[_Titled, ...]] = {
     "finance": (DRAFT_INVOICES, UNPAID, MONEY_IN, CONTRACTS_TO_APPROVE, ON_HOLD),
     "warehouse": (TO_SHIP, PICKING, ON_THE_ROAD, STOCK),
     "support": (CUSTOMERS, ORDERS, ON_THE_ROAD, RUNNING),
+    "partner": (MY_LEADS, CUSTOMERS, ALL_DEALS),
     "auditor": (JOURNAL, MOVEMENTS, ORDERS),
 }
 

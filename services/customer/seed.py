@@ -211,6 +211,14 @@ REPS = {
     **dict.fromkeys(["Europe", "Americas"], "moreau@farsail.example"),
 }
 
+# A reseller from outside: sees the customer that is shared with her, and registers a lead of her own.
+PARTNER, SHARED = "lindqvist@farsail.example", "Fjordlys Energi"
+REGISTERED = {
+    "companyName": "Polarhavn Shipping", "person": "Jonas Berg", "email": "jonas@polarhavn.example",
+    "source": "PARTNER", "region": "Europe/Norway", "countryCode": "NO",
+    "wish": "Tank level sensors for six vessels",
+}  # fmt: skip
+
 
 async def seed(api: Any) -> None:
     """Make them all, each by the representative of its region."""
@@ -239,3 +247,8 @@ async def seed(api: Any) -> None:
         if verb:
             said = {"reason": "Wants a single unit; sent on to a dealer"} if verb == "disqualify" else {}
             await owner.post(f"/v1/{made['name']}:{verb}", said)
+    partner = api.as_(PARTNER)
+    me = (await partner.get("/v1/me"))["user"]["name"]
+    about = {"record": names[SHARED], "grantee": me, "access": "READ", "reason": "Norrsken installs there"}
+    await reps[SHARED].post("/v1/shares/customer", about)
+    await partner.post("/v1/leads", REGISTERED)

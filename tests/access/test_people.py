@@ -162,7 +162,7 @@ async def test_events_tell_names_and_teams_and_no_addresses(company: Company, ac
             (row[0].rpartition(".")[2], bytes(row[1])) for row in await found.fetchall() if row[2] == tenant
         ]
     kinds = [kind for kind, _ in facts]
-    assert kinds[0] == "OrganizationCreated" and kinds.count("RoleCreated") == 8
+    assert kinds[0] == "OrganizationCreated" and kinds.count("RoleCreated") == 9
     assert {"UserCreated", "UserActivated", "SessionCreated"} <= set(kinds)
     payloads = b"".join(payload for _, payload in facts)
     assert "韩梅梅".encode() in payloads
