@@ -1,16 +1,13 @@
 """Passwords checked: slowly, the same for everyone, and not too often.
 
 Hashing runs in two threads with a bounded queue, so that a flood of sign-ins is refused instead of
-starving everything else. Failures are counted per (account, network): whoever guesses has to wait, the
-owner on another network does not. Counters live in the process; nothing is ever locked for good.
+starving everything else. How many tries there are: see `tries`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,15 +17,17 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from chassis.call import Call
+from chassis.identity import Signer
 from chassis.kernel.refusals import Refused
 from chassis.store import Store
+from gateway.domain import throttle
 from gateway.domain.user import State, normal_email
 from gateway.store import accounts
+from gateway.tries import NOBODY, Throttle
 
 T = TypeVar("T")
 THREADS, WAITING = 2, 64
 MOST_ACCOUNTS = 5  # of one e-mail, that a sign-in without an organization tries
-_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 class Passwords:
@@ -70,66 +69,6 @@ class Passwords:
 PASSWORDS = Passwords()
 
 
-@dataclass
-class _Failures:
-    count: int = 0
-    last: float = 0.0
-
-
-class Throttle:
-    """How long somebody has to wait after wrong passwords."""
-
-    FREE = 5  # failures without a wait, per account and network
-    LONGEST = 60.0
-    ACROSS = 20  # failures per minute on one account from networks that never signed in to it
-    FORGIVEN = 900.0
-    KEYS = 100_000
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._pairs: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
-        self._accounts: OrderedDict[str, _Failures] = OrderedDict()
-        self._familiar: OrderedDict[tuple[str, str], None] = OrderedDict()
-
-    def check(self, account: str, network: str) -> None:
-        """Refuse while there is still to wait."""
-        now = self._clock()
-        wait = 0.0
-        pair = self._pairs.get((account, network))
-        if pair and pair.count >= self.FREE and now - pair.last < self.FORGIVEN:
-            wait = pair.last + min(self.LONGEST, 2.0 ** (pair.count - self.FREE + 1)) - now
-        everywhere = self._accounts.get(account)
-        if everywhere and everywhere.count >= self.ACROSS and (account, network) not in self._familiar:
-            wait = max(wait, everywhere.last + 60.0 - now)
-        if wait > 0:
-            raise Refused("SIGN_IN_THROTTLED", seconds=int(wait) + 1)
-
-    def failed(self, account: str, network: str) -> None:
-        """One more wrong password."""
-        now = self._clock()
-        pair = self._pairs.setdefault((account, network), _Failures())
-        if now - pair.last > self.FORGIVEN:
-            pair.count = 0
-        pair.count, pair.last = pair.count + 1, now
-        everywhere = self._accounts.setdefault(account, _Failures(last=now))
-        if now - everywhere.last >= 60.0:  # `last` is when this minute of counting began
-            everywhere.count, everywhere.last = 0, now
-        everywhere.count += 1
-        self._bound()
-
-    def succeeded(self, account: str, network: str) -> None:
-        """The right one: this network is known from now on."""
-        self._pairs.pop((account, network), None)
-        self._familiar[account, network] = None
-        self._familiar.move_to_end((account, network))
-        self._bound()
-
-    def _bound(self) -> None:
-        for kept in (self._pairs, self._accounts, self._familiar):
-            while len(kept) > self.KEYS:
-                kept.popitem(last=False)
-
-
 @dataclass(frozen=True)
 class Account:
     """Somebody whose password was right."""
@@ -142,27 +81,27 @@ class Account:
 class Login:
     """Finds whose e-mail and password these are."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signer: Signer) -> None:
         self._store = store
-        self.throttle = Throttle()
+        self.throttle = Throttle(store, signer, "passwords", throttle.PASSWORDS)
 
     async def account(self, email: str, password: str, organization: str, network: str) -> Account:
         """The one active account they open, or a refusal that tells nothing else."""
         key = normal_email(email)
-        self.throttle.check(key, network)
+        await self.throttle.begin(key, network)
         found = await accounts(self._store, key)
         right = []
         # An unknown address costs what a known one does: a look into the database and a hash.
-        for tenant, user in found[:MOST_ACCOUNTS] or [(_NOBODY, "")]:
+        for tenant, user in found[:MOST_ACCOUNTS] or [(NOBODY, "")]:
             name, kept = await self._kept(tenant, user)
             if organization and organization not in (name, f"organizations/{tenant}"):
                 kept = ""
             if await PASSWORDS.verify(kept, password):
                 right.append(Account(tenant, user, name))
         if not right:
-            self.throttle.failed(key, network)
+            await self.throttle.failed(key, network)
             raise Refused("SIGN_IN_REFUSED")
-        self.throttle.succeeded(key, network)
+        await self.throttle.succeeded(key, network)
         if len(right) > 1:
             raise Refused(
                 "ORGANIZATION_NEEDED", organizations=", ".join(sorted(a.organization for a in right))

@@ -18,16 +18,17 @@ from chassis.identity import Signer
 from chassis.kernel.refusals import Refused
 from chassis.store import Store, Tx
 from gateway import jsontext
+from gateway.domain import throttle
 from gateway.domain.api_key import ApiKey
 from gateway.domain.role import only, within
 from gateway.domain.user import State, User
 from gateway.exchange import Answer, Request
 from gateway.limits import Headers
-from gateway.login import Throttle
 from gateway.pages import Door, Page, fixed
 from gateway.permissions import catalogue, permissions_of
 from gateway.store import roles_of
 from gateway.tokens import Mint, held
+from gateway.tries import Throttle
 
 TOKEN = "/oauth/token"
 METADATA = "/.well-known/oauth-authorization-server"
@@ -69,7 +70,8 @@ class TokenEndpoint:
     """Answers POST /oauth/token."""
 
     def __init__(self, store: Store, signer: Signer) -> None:
-        self._store, self._mint, self._throttle = store, Mint(signer), Throttle()
+        self._store, self._mint = store, Mint(signer)
+        self._throttle = Throttle(store, signer, "programs", throttle.PROGRAMS)
 
     async def page(self, request: Request) -> Answer:
         """A token, or what is wrong."""
@@ -85,7 +87,7 @@ class TokenEndpoint:
 
     async def _granted(self, client: Client, scope: tuple[str, ...], network: str) -> Answer:
         try:
-            self._throttle.check(client.id[:100], network)
+            await self._throttle.begin(client.id[:100], network)
         except Refused as refused:
             wait = ((b"retry-after", str(refused.facts["seconds"]).encode()),)
             raise Denied("temporarily_unavailable", "too many tries; wait", 429, wait) from None
@@ -101,9 +103,9 @@ class TokenEndpoint:
                     until, kept = key.granted_until(now), " ".join((key.id, *scope))
                     token = self._mint.keep(tx, "grant", kept, secrets.randbits(62), until)
         if not token:
-            self._throttle.failed(client.id[:100], network)
+            await self._throttle.failed(client.id[:100], network)
             raise client.unknown()
-        self._throttle.succeeded(client.id[:100], network)
+        await self._throttle.succeeded(client.id[:100], network)
         said = {
             "access_token": token, "token_type": "Bearer", "scope": " ".join(granted),
             "expires_in": int((until - now).total_seconds()),

@@ -51,6 +51,38 @@ class AccessStore(Store):
         sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False),
         key=("digest",), index=(("subject", "kind"),),
     )  # fmt: skip
+    # Wrong and right passwords and codes, per account and network; see `tries`.
+    tries = Rows(
+        "tries", sa.Column("digest", sa.Text()), sa.Column("failures", sa.BigInteger(), nullable=False),
+        sa.Column("under_way", sa.BigInteger(), nullable=False),
+        sa.Column("last_time", sa.DateTime(timezone=True)),
+        sa.Column("begin_time", sa.DateTime(timezone=True)),
+        sa.Column("good_time", sa.DateTime(timezone=True)),
+        sa.Column("keep_time", sa.DateTime(timezone=True), nullable=False),
+        key=("digest",), index=(("keep_time",),),
+    )  # fmt: skip
+    # The authenticator of a person: its secret sealed; the step of the last code that was taken.
+    authenticators = Rows(
+        "authenticators", sa.Column("person", sa.Text()), sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("pending", sa.Text(), nullable=False),
+        sa.Column("pending_until", sa.DateTime(timezone=True)),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        key=("person",),
+    )  # fmt: skip
+    recovery_codes = Rows(
+        "recovery_codes", sa.Column("person", sa.Text()), sa.Column("digest", sa.Text()),
+        sa.Column("use_time", sa.DateTime(timezone=True)),
+        key=("person", "digest"),
+    )  # fmt: skip
+    # Sign-ins that wait for the code of an authenticator.
+    challenges = Rows(
+        "challenges", sa.Column("id", sa.Text()), sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False), sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("tries", sa.BigInteger(), nullable=False),
+        sa.Column("answered", sa.Boolean(), nullable=False),
+        sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False),
+        key=("id",),
+    )  # fmt: skip
 
 
 # Looked up before the organization is known, so these do not lead with it.

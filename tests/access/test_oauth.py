@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from gateway.domain.role import within
-from gateway.login import Throttle
+from gateway.domain.throttle import PROGRAMS
 from gateway.permissions import catalogue
 from tests.access.conftest import Company
 from tests.access.doors import ORIGIN, Doors
@@ -166,7 +166,7 @@ async def test_a_token_ends_with_its_key_if_that_is_sooner(
 
 async def test_who_guesses_secrets_has_to_wait(doors: Doors, company: Company) -> None:
     key = await robot(company)
-    for _ in range(Throttle.FREE):
+    for _ in range(PROGRAMS.free):
         assert (await asked(doors, GRANT, headers=basic(key.name, "twk_wrong")))[0] == 401
     status, said, headers = await asked(doors, GRANT, headers=basic(key.name, key.key))
     assert (status, said["error"]) == (429, "temporarily_unavailable") and int(headers["retry-after"]) > 0
