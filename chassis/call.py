@@ -61,7 +61,7 @@ class Call:
     event: Any = None  # the FeedEvent being reacted to
     request: Any = None  # the message as it came
     session: str = ""  # "sessions/…" or "apiKeys/…": the credential behind the call
-    peer: str = ""  # of a public call: the client's address and what the client calls itself,
+    peer: str = ""  # the client's address and, of a public call, what the client calls itself,
     agent: str = ""  # as the gateway says
     fields: FieldRules | None = None  # what the caller may not see or write of records; None: no rules
 

@@ -258,6 +258,7 @@ class Server:
             self._admitted[key] = expires, like
         call = like.again()
         call.traceparent = metadata.get("traceparent", "")
+        call.peer = metadata.get("x-internal-peer", "")
         if locale := metadata.get("accept-language", ""):
             call.locale = locale[:16]
         return call

@@ -12,31 +12,37 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from chassis.call import Call
 from chassis.field_rules import FieldRules
 from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
-from chassis.store import Store, Tx
-from gateway.domain.api_key import SEEN, ApiKey
-from gateway.domain.organization import Organization
+from chassis.store import Store, Tx, utc_now
+from gateway.domain.api_key import SEEN as KEY_SEEN
+from gateway.domain.api_key import ApiKey
+from gateway.domain.organization import Networks, Organization, within
 from gateway.domain.role import Role, Scope, only
+from gateway.domain.session import SEEN as SESSION_SEEN
 from gateway.domain.session import Session
 from gateway.domain.team import Tree
-from gateway.domain.user import State, User
+from gateway.domain.user import Kind, State, User
 from gateway.field_rules import rules_for
 from gateway.permissions import permissions_of
 from gateway.store import Held, tree_of
-from gateway.tokens import digest, held
+from gateway.tokens import PREFIXES, digest, held
 
 IDENTITY_SECONDS = 2.5
 DIRECTORY_SECONDS = 2.0
 REUSE_SECONDS = 45.0  # of a principal token that lives 60
 MOST = 20_000
+# What may stand in an Authorization header, and in a cookie.
+HEADERS, COOKIES = ("access", "key", "grant"), ("browser",)
+Clock = Callable[[], float]
+Now = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Identity:
     tenant: str
     session: str  # "sessions/…" or "apiKeys/…"
     permissions: Mapping[str, Scope]
+    version: str = ""  # of what the token says
+    limited: bool = False  # to setting up a second factor, which the organization asks for
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ class _Directory:
 
     roles: Mapping[str, Role]
     tree: Tree
-    locale: str
+    organization: Organization
+    networks: Networks
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,21 @@ class _Known:
     principal: Principal
     permissions: Mapping[str, Scope]
     good_until: datetime  # the credential's own end
+    networks: Networks
+    limited: bool
 
 
 class Identifier:
     """`await identify(authorization, peer)`; one per process."""
 
-    def __init__(self, store: Store, signer: Signer) -> None:
-        self._store, self._signer = store, signer
+    def __init__(
+        self,
+        store: Store,
+        signer: Signer,
+        clock: Clock = time.monotonic,
+        now: Now = utc_now,
+    ) -> None:
+        self._store, self._signer, self._clock, self._now = store, signer, clock, now
         self._known: OrderedDict[str, tuple[float, _Known]] = OrderedDict()
         self._directories: OrderedDict[str, tuple[float, _Directory]] = OrderedDict()
         self._minted: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
@@ -78,26 +95,38 @@ class Identifier:
 
     async def __call__(self, authorization: str, peer: str) -> Identity:
         """Who calls, or UNAUTHENTICATED."""
-        secret = _bearer(authorization)
-        known = await self._look_up(digest(secret), secret)
-        if datetime.now(UTC) >= known.good_until:
+        return await self._found(_bearer(authorization), peer, HEADERS)
+
+    async def by_cookie(self, secret: str, peer: str) -> Identity:
+        """Who calls with a browser's cookie, or UNAUTHENTICATED."""
+        return await self._found(secret, peer, COOKIES)
+
+    async def _found(self, secret: str, peer: str, kinds: tuple[str, ...]) -> Identity:
+        if not secret.startswith(tuple(PREFIXES[kind] for kind in kinds)):
+            raise Refused("UNAUTHENTICATED", problem="the token is unknown or over")
+        known = await self._look_up(digest(secret), secret, kinds)
+        if self._now() >= known.good_until:
             raise Refused("UNAUTHENTICATED", problem="the token is over")
+        if known.networks and not within(known.networks, peer):
+            raise Refused("NETWORK_REFUSED")
         who = known.principal
-        return Identity(self._token(who), who.user, who.tenant, who.session, known.permissions)
+        return Identity(
+            self._token(who), who.user, who.tenant, who.session, known.permissions, who.version, known.limited
+        )
 
     def forget(self) -> None:
         """Look everything up anew, as if the seconds had passed."""
         self._known.clear()
         self._directories.clear()
 
-    async def _look_up(self, key: str, secret: str) -> _Known:
+    async def _look_up(self, key: str, secret: str, kinds: tuple[str, ...]) -> _Known:
         at, known = self._known.get(key, (0.0, None))
-        if known and time.monotonic() - at < IDENTITY_SECONDS:
+        if known and self._clock() - at < IDENTITY_SECONDS:
             return known
         # Many calls of one session at once ask the database once; a caller who leaves does not end it.
         task = self._asked.get(key)
         if task is None:
-            task = self._asked[key] = asyncio.create_task(self._ask(key, secret))
+            task = self._asked[key] = asyncio.create_task(self._ask(key, secret, kinds))
             task.add_done_callback(lambda done: self._answered(key, done))
         return await asyncio.shield(task)
 
@@ -106,16 +135,17 @@ class Identifier:
         if not done.cancelled():
             done.exception()  # seen here too, in case every caller has left
 
-    async def _ask(self, key: str, secret: str) -> _Known:
-        began = time.monotonic()
+    async def _ask(self, key: str, secret: str, kinds: tuple[str, ...]) -> _Known:
+        began = self._clock()
         self._known.pop(key, None)
-        now = datetime.now(UTC)
-        found = await held(self._store, secret, "access", "key", "grant", at=now)
+        now = self._now()
+        found = await held(self._store, secret, *kinds, at=now)
         if found is None:
             raise Refused("UNAUTHENTICATED", problem="the token is unknown or over")
         async with self._store.begin(Call(tenant=found.tenant, user="services/access")) as tx:
             known = await self._known_from(tx, found, now)
-        self._known[key] = (began, known)
+        if not known.limited:  # so that who has set up a second factor goes on at once
+            self._known[key] = (began, known)
         while len(self._known) > MOST:
             self._known.popitem(last=False)
         return known
@@ -124,7 +154,7 @@ class Identifier:
         credential: ApiKey | Session
         subject, _, scope = found.subject.partition(" ")  # a token may be for less than its key
         try:
-            if found.kind == "access":
+            if found.kind in ("access", "browser"):
                 credential = await tx.get(Session, f"sessions/{subject}")
             else:
                 credential = await tx.get(ApiKey, f"apiKeys/{subject}")
@@ -141,26 +171,30 @@ class Identifier:
         if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
             permissions = only(permissions, scope.split()) if scope else permissions
-            if credential.unseen(now):
-                await _seen(tx, credential, now)
+        if credential.unseen(now):
+            await _seen(tx, credential, now)
         session = tx.name(credential)
         principal = Principal(
             user=f"users/{user.id}", tenant=found.tenant, session=session, team=user.team,
             permissions={name: scope.lower() for name, scope in permissions.items()},
             roles=tuple(name.removeprefix("roles/") for name in user.roles),
-            teams=directory.tree.below(user.team), locale=user.locale or directory.locale,
+            teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
             fields=FieldRules(rules) if rules else None,
         )  # fmt: skip
-        return _Known(replace(principal, version=_version(principal)), permissions, found.expire_time)
+        asked = user.kind is Kind.PERSON and directory.organization.asks_for_second_factor(user.roles)
+        return _Known(
+            replace(principal, version=_version(principal)), permissions, found.expire_time,
+            directory.networks, limited=asked and user.second_factor_time is None,
+        )  # fmt: skip
 
     async def _directory(self, tx: Tx, tenant: str) -> _Directory:
         at, directory = self._directories.get(tenant, (0.0, None))
-        if directory and time.monotonic() - at < DIRECTORY_SECONDS:
+        if directory and self._clock() - at < DIRECTORY_SECONDS:
             return directory
-        began = time.monotonic()
+        began = self._clock()
         roles = {f"roles/{role.id}": role for role in await tx.all(Role)}
         organization = await tx.get(Organization, f"organizations/{tenant}")
-        directory = _Directory(roles, await tree_of(tx), organization.locale)
+        directory = _Directory(roles, await tree_of(tx), organization, organization.networks())
         self._directories[tenant] = (began, directory)
         while len(self._directories) > MOST:
             self._directories.popitem(last=False)
@@ -169,21 +203,22 @@ class Identifier:
     def _token(self, who: Principal) -> str:
         key = (who.session, who.version)
         at, token = self._minted.get(key, (0.0, ""))
-        if not token or time.monotonic() - at > REUSE_SECONDS:
+        if not token or self._clock() - at > REUSE_SECONDS:
             token = self._signer.mint(who)
-            self._minted[key] = (time.monotonic(), token)
+            self._minted[key] = (self._clock(), token)
             self._minted.move_to_end(key)
             while len(self._minted) > MOST:
                 self._minted.popitem(last=False)
         return token
 
 
-async def _seen(tx: Tx, key: ApiKey, now: datetime) -> None:
-    """Write down that a key is used, once a minute whoever asks; to be seen is no change of it."""
+async def _seen(tx: Tx, credential: ApiKey | Session, now: datetime) -> None:
+    """Write down that it is used, once a minute whoever asks; to be seen is no change of it."""
+    table, seconds = ("api_keys", KEY_SEEN) if isinstance(credential, ApiKey) else ("sessions", SESSION_SEEN)
     await tx.run(
-        "UPDATE api_keys SET last_used_time = %s WHERE tenant_id = %s AND id = %s"
+        f"UPDATE {table} SET last_used_time = %s WHERE tenant_id = %s AND id = %s"
         " AND (last_used_time IS NULL OR last_used_time <= %s)",
-        [now, tx.call.tenant, key.id, now - SEEN],
+        [now, tx.call.tenant, credential.id, now - seconds],
     )
 
 

@@ -43,6 +43,9 @@ async def forget_what_is_over(tx: Tx) -> None:
     await tx.run(
         "DELETE FROM tokens WHERE tenant_id = %s AND expire_time < %s", [tx.call.tenant, tx.call.now]
     )
+    await tx.run(
+        "DELETE FROM challenges WHERE tenant_id = %s AND expire_time < %s", [tx.call.tenant, tx.call.now]
+    )
     for table in ("sessions", "api_keys"):
         await tx.run(
             f"DELETE FROM {table} WHERE tenant_id = %s AND expire_time < %s - interval '30 days'",

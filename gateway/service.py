@@ -11,6 +11,7 @@ from gateway.rpc.organization import OrganizationRpc
 from gateway.rpc.role import RoleRpc
 from gateway.rpc.session import SessionRpc
 from gateway.rpc.team import TeamRpc
+from gateway.rpc.totp import TotpRpc
 from gateway.rpc.user import UserRpc
 from gateway.sagas import COLLECT, MOVE, RETURN
 from gateway.store import AccessStore
@@ -61,11 +62,21 @@ LAWS = (
         " <> EXISTS (SELECT 1 FROM passwords p WHERE p.tenant_id = u.tenant_id AND p.person = u.id)",
         "SELECT count(*) FROM users WHERE tenant_id = %(tenant)s",
     ),
+    Law(
+        "second factors",
+        "who signs in with a second factor has one in use, and nobody else does",
+        "SELECT 'users/' || u.id FROM users u WHERE tenant_id = %(tenant)s"
+        " AND (second_factor_time IS NOT NULL)"
+        " <> EXISTS (SELECT 1 FROM authenticators a WHERE a.tenant_id = u.tenant_id AND a.person = u.id"
+        " AND a.secret <> '')",
+        "SELECT count(*) FROM users WHERE tenant_id = %(tenant)s",
+    ),
 )
 
 SERVICE = Service(
     "access", AccessStore,
-    rpcs=[OrganizationRpc, UserRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc, HandoverItemRpc],
+    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc,
+          HandoverItemRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),
     key="gateway", package="gateway",

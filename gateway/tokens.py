@@ -21,7 +21,10 @@ from chassis.rpc import Handler, Policy
 from chassis.store import Replayed, Store, Tx
 from gateway.store import AccessStore, Held, holder
 
-PREFIXES = {"access": "twa_", "refresh": "twr_", "key": "twk_", "code": "twi_", "grant": "twt_"}
+PREFIXES = {
+    "access": "twa_", "refresh": "twr_", "key": "twk_", "grant": "twt_", "code": "twi_", "challenge": "twc_",
+    "browser": "twb_",
+}  # fmt: skip
 LENGTH = 4 + 43  # a prefix and 32 bytes in base64url
 
 
@@ -33,9 +36,12 @@ class Mint:
 
     def secret(self, kind: str, subject: str, generation: int) -> str:
         """The secret of that kind for that record; the same for the same question."""
-        said = f"{kind}\n{subject}\n{generation}".encode()
-        raw = hmac.new(self._key, said, hashlib.sha256).digest()
+        raw = self.raw(kind, subject, generation)
         return PREFIXES[kind] + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    def raw(self, kind: str, subject: str, generation: int) -> bytes:
+        """The 32 bytes behind a secret."""
+        return hmac.new(self._key, f"{kind}\n{subject}\n{generation}".encode(), hashlib.sha256).digest()
 
     def keep(self, tx: Tx, kind: str, subject: str, generation: int, until: datetime) -> str:
         """The secret, recognised from now on until then."""

@@ -12,9 +12,20 @@ from chassis.kernel.refusals import Refused
 
 ACCESS = timedelta(minutes=10)
 REFRESH = timedelta(days=30)
+# A browser is left open on a desk.
+IDLE, ABSOLUTE = timedelta(minutes=30), timedelta(hours=12)
+# When it was last used is written no more often than this.
+SEEN = timedelta(minutes=1)
 # Two tabs may refresh at once: the immediate parent gets the same pair again for this long.
 GRACE = timedelta(seconds=10)
 MOST = 50  # active sessions of one user: the next one ends the oldest
+
+
+class Kind(StrEnum):
+    """What stands for it on the device."""
+
+    TOKENS = "TOKENS"
+    BROWSER = "BROWSER"
 
 
 class State(StrEnum):
@@ -40,6 +51,8 @@ class Session(Owned):
     rotate_time: datetime
     expire_time: datetime
     end_reason: str = ""
+    kind: Kind = Kind.TOKENS
+    last_used_time: datetime | None = None
 
     @property
     def access_expire_time(self) -> datetime:
@@ -47,8 +60,19 @@ class Session(Owned):
         return self.rotate_time + ACCESS
 
     def good(self, at: datetime) -> bool:
-        """Whether it has neither been ended nor run out."""
-        return self.state is State.ACTIVE and at < self.expire_time
+        """Whether it has neither been ended nor run out, nor lain idle in a browser."""
+        return self.state is State.ACTIVE and at < self.good_until
+
+    @property
+    def good_until(self) -> datetime:
+        """When it ends unless it is used or refreshed before."""
+        if self.kind is Kind.BROWSER and self.last_used_time:
+            return min(self.expire_time, self.last_used_time + IDLE)
+        return self.expire_time
+
+    def unseen(self, at: datetime) -> bool:
+        """Whether its last use is to be written anew."""
+        return self.last_used_time is None or at - self.last_used_time >= SEEN
 
     def revoke(self, reason: str) -> Session:
         """Ended, with all its tokens."""
@@ -60,18 +84,23 @@ class Session(Owned):
         The present generation makes the next one. The one just before it, within the grace, changes
         nothing: whoever asked twice gets the same pair. Anything older was copied by somebody.
         """
-        if not self.good(at):
+        if not self.good(at) or self.kind is Kind.BROWSER:
             raise Refused("SESSION_ENDED")
         if generation == self.generation:
-            return replace(self, generation=generation + 1, rotate_time=at, expire_time=at + REFRESH)
+            return replace(
+                self, generation=generation + 1, rotate_time=at, expire_time=at + REFRESH, last_used_time=at
+            )
         if generation == self.generation - 1 and at - self.rotate_time <= GRACE:
             return self
         return None
 
 
-def begin(key: str, *, owner: str, team: str, device: str, network: str, at: datetime) -> Session:
+def begin(
+    key: str, *, owner: str, team: str, device: str, network: str, at: datetime, kind: Kind = Kind.TOKENS
+) -> Session:
     """A session that begins now."""
+    lasts = ABSOLUTE if kind is Kind.BROWSER else REFRESH
     return Session(
-        id=key, owner=owner, team=team, device=device[:200], network=network[:100],
-        rotate_time=at, expire_time=at + REFRESH,
+        id=key, owner=owner, team=team, device=device[:200], network=network[:100], kind=kind,
+        rotate_time=at, expire_time=at + lasts, last_used_time=at,
     )  # fmt: skip

@@ -51,6 +51,7 @@ class User(Record):
     locale: str = ""
     time_zone: str = ""
     password_time: datetime | None = None
+    second_factor_time: datetime | None = None
 
     @property
     def invitation_code(self) -> str:
@@ -102,6 +103,17 @@ class User(Record):
         self.must_be_a_person()
         LIFECYCLE.after("activate", self.state)
         return replace(self, password_time=None)
+
+    def use_second_factor(self, *, at: datetime) -> User:
+        """Signing in with a code as well, from now on."""
+        self.must_be_a_person()
+        return replace(self, second_factor_time=at)
+
+    def drop_second_factor(self) -> User:
+        """Signing in with the password alone."""
+        if self.second_factor_time is None:
+            raise Refused("NO_SECOND_FACTOR", user=f"users/{self.id}")
+        return replace(self, second_factor_time=None)
 
     def disable(self) -> User:
         """Out: nothing is done under this name any more."""

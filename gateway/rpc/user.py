@@ -15,15 +15,17 @@ from chassis.rpc import Handler, Policy, Rpc
 from chassis.shapes import Shape
 from chassis.store import Tx
 from gateway import store
+from gateway.domain import throttle
 from gateway.domain.handover import check_receiver
 from gateway.domain.password import check_password
 from gateway.domain.team import Team
 from gateway.domain.user import Kind, State, User, check_administered, normal_email
-from gateway.login import PASSWORDS, Throttle
+from gateway.login import PASSWORDS
 from gateway.rpc.handover import open_handover, under_way
 from gateway.rpc.role import check_given
 from gateway.rpc.session import end_sessions
 from gateway.tokens import Mint, held, revealing
+from gateway.tries import Throttle
 
 show = Shape(User, api.User)
 INVITATION, RESET = timedelta(days=7), timedelta(hours=24)
@@ -38,7 +40,7 @@ class UserRpc(Rpc):
     def __init__(self, runtime: Any) -> None:
         super().__init__(runtime)
         self.mint = Mint(runtime.signer)
-        self.throttle = Throttle()
+        self.throttle = Throttle(self.store, runtime.signer, "passwords", throttle.PASSWORDS)
 
     def handlers(self) -> dict[str, tuple[Policy, Handler]]:
         """CreateUser and ResetPassword show a code, in the answer and nowhere else."""
@@ -121,10 +123,11 @@ class UserRpc(Rpc):
             user = await tx.get(User, call.user)
             user.must_be_a_person()
             kept = await store.password_hash(tx, user.id)
-        self.throttle.check(user.id, "")
+        await self.throttle.begin(user.id, call.peer)
         if not await PASSWORDS.verify(kept, request.password):
-            self.throttle.failed(user.id, "")
+            await self.throttle.failed(user.id, call.peer)
             raise Refused("SIGN_IN_REFUSED")
+        await self.throttle.succeeded(user.id, call.peer)
         check_password(request.new_password, field="new_password")
         fresh = await PASSWORDS.hash(request.new_password)
         async with self.store.begin(call) as tx:

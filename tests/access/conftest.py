@@ -55,11 +55,21 @@ class Company:
         method = self.access.method("CreateSession", **{"x-internal-peer": peer, "x-internal-agent": "tests"})
         return await method(email=email, password=password, **fields)
 
-    async def call(self, method: str, credential: str, **fields: Any) -> Any:
+    async def call(self, method: str, credential: str, *, peer: str = "192.0.2.1", **fields: Any) -> Any:
         """A method with a bearer credential, identified anew."""
         self.identify.forget()
-        who = await self.identify(f"Bearer {credential}", "192.0.2.1")
-        return await self.access.method(method, who.token)(**fields)
+        who = await self.identify(f"Bearer {credential}", peer)
+        return await self.access.method(method, who.token, **{"x-internal-peer": peer})(**fields)
+
+    async def complete(self, challenge: str, code: str, peer: str = "192.0.2.1", **fields: Any) -> Any:
+        """Tokens for a challenge and a code."""
+        method = self.access.method("CompleteSession", **{"x-internal-peer": peer})
+        return await method(challenge=challenge, code=code, **fields)
+
+    @property
+    def tenant(self) -> str:
+        """Its id."""
+        return self.name.removeprefix("organizations/")
 
     async def administrator(self) -> Person:
         """The first administrator, signed in."""

@@ -141,6 +141,9 @@ class Someone:
     token: str = "principal-token"
     user: str = "users/ann"
     tenant: str = "acme"
+    session: str = "sessions/one"
+    version: str = "1"
+    limited: bool = False
 
 
 async def identify(authorization: str, peer: str) -> Someone:

@@ -6,8 +6,8 @@ from sqlalchemy.dialects import postgresql
 
 from chassis.migrate import secure
 
-revision = "0005"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:
