@@ -13,6 +13,7 @@ from chassis.settings import Settings
 from chassis.tls import Door
 from gateway import found
 from gateway.contract import Contract
+from gateway.cookies import Cookies
 from gateway.grpc_edge import EdgeServer, serve_edge
 from gateway.http import HttpServer, serve_http
 from gateway.identify import Identifier
@@ -66,6 +67,7 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
             limits=limits,
             more_pages=oauth_pages(runtime.store, runtime.signer, settings.origin),
             door=door,
+            cookies=Cookies(identify, runtime.store, runtime.signer),
         )
         log.info("the gateway answers HTTP on port %d and gRPC on port %d", http.port, edge.port)
         await until_told()

@@ -15,6 +15,7 @@ from chassis.kernel.refusals import Refused, invalid
 from gateway import jsontext
 from gateway.caller import Identity, metadata_for
 from gateway.contract import BEHAVIOR
+from gateway.cookies import Cookies
 from gateway.exchange import Answer, Exactly, Request, too_large
 from gateway.limits import Limits
 from gateway.routes import Query, Rule, apply_path
@@ -40,8 +41,11 @@ _FIXED = {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IMMUTABLE}
 class Endpoint:
     """A rule with everything that can be prepared before the first request."""
 
-    def __init__(self, rule: Rule, transcoder: Transcoder, upstream: Upstream) -> None:
+    def __init__(
+        self, rule: Rule, transcoder: Transcoder, upstream: Upstream, cookies: Cookies | None = None
+    ) -> None:
         self.rule, self.method = rule, rule.method
+        self._cookies = cookies if cookies and cookies.concern(rule.method) else None
         self._upstream = upstream
         self._make = transcoder.message_class(rule.method.input)
         self._fill = transcoder.fill(rule.method.input)
@@ -114,6 +118,8 @@ class Endpoint:
         """Call the service once, when it is the caller's turn, and say what it said."""
         timeout = timeout_of(request.header(b"x-request-timeout"))
         message = await self.message(request, segments, mint=identity is not None)
+        if self._cookies:
+            self._cookies.check(request, message)
         until = time.monotonic() + timeout
         who = identity.tenant if identity else request.peer
         await limits.take_turn(who, timeout)
@@ -126,6 +132,9 @@ class Endpoint:
         finally:
             limits.give_turn(who)
         said = self._read(answer)
+        if self._cookies:
+            cookies = await self._cookies.headers(request, message, said)
+            return Answer(200, self._write(said).encode(), headers=cookies)
         if not self._etagged or not said.etag:
             return Answer(200, self._write(said).encode())
         quoted = f'"{said.etag}"'.encode()

@@ -29,6 +29,9 @@ ONCE = frozenset(
         b"content-type",
         b"content-length",
         b"host",
+        b"cookie",
+        b"origin",
+        b"sec-fetch-site",
     )
 )
 
@@ -59,6 +62,7 @@ class Request:
     locale: str = ""
     traceparent: str = ""
     unread: bool = True  # nobody has asked for the body yet
+    secure: bool = False  # it came over TLS, all the way or to a proxy of ours
 
     def header(self, name: bytes) -> str:
         """A header's value, or ""."""
@@ -154,10 +158,14 @@ def read_head(scope: Scope, receive: Receive, bounds: LimitSettings) -> Request:
         raise too_large("the head", f"{bounds.head_bytes} bytes", 431)
     client = scope.get("client")
     peer = client[0] if client else ""
+    secure = scope.get("scheme") == "https"
     if bounds.trusted_proxies:
+        secure = secure or (bounds.trusts(peer) and headers.get(b"x-forwarded-proto") == b"https")
         forwarded = b",".join(value for name, value in pairs if name == b"x-forwarded-for")
         peer = bounds.client(peer, forwarded.decode("latin-1"))
-    return Request(scope["method"], path.decode("latin-1"), query, headers, peer, receive, bounds)
+    return Request(
+        scope["method"], path.decode("latin-1"), query, headers, peer, receive, bounds, secure=secure
+    )
 
 
 def _refuse_twins(pairs: list[tuple[bytes, bytes]]) -> None:

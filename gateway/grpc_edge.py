@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import unquote
@@ -24,10 +24,18 @@ from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS, SERVER_OPTIONS
 from chassis.tls import Door
 from gateway.access_log import AccessLog
-from gateway.caller import Identify, Identity, metadata_for, trace_of
+from gateway.caller import (
+    RECHECK_SECONDS,
+    Identify,
+    Identity,
+    changed,
+    check_reach,
+    metadata_for,
+    trace_of,
+)
 from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
 from gateway.contract import PUBLIC, Contract, Method
-from gateway.limits import Exceeded, Limits, LimitSettings
+from gateway.limits import Exceeded, Headers, Limits, LimitSettings
 from gateway.problem import DETAILS, Problems, locale_of
 from gateway.upstream import Upstream
 
@@ -89,7 +97,7 @@ class Edge(grpc.GenericRpcHandler):
                     status = self._status(error, told, method.home, trace)
             self._observe(method, started, status, trace)
             if status is not None:
-                await context.abort_with_status(rpc_status.to_status(status))
+                await _abort(context, status)
             return answer
 
         return carry
@@ -109,13 +117,14 @@ class Edge(grpc.GenericRpcHandler):
                 except asyncio.CancelledError:
                     if context.cancelled() or context.done():
                         raise
-                    # We are stopping: whoever listens comes back, and finds another or a newer gateway.
+                    # We are stopping, or the caller may do otherwise than when this began: whoever
+                    # listens comes back.
                     status = self._status(Refused("UNAVAILABLE", what="the gateway"), told, "", trace)
                 except Exception as error:
                     status = self._status(error, told, method.home, trace)
             self._observe(method, started, status, trace)
             if status is not None:
-                await context.abort_with_status(rpc_status.to_status(status))
+                await _abort(context, status)
 
         return carry
 
@@ -131,7 +140,7 @@ class Edge(grpc.GenericRpcHandler):
         peer = self._limits.settings.client(address_of(context.peer()), told.get("x-forwarded-for", ""))
         if not method.streams:
             held.enter_context(self._limits.flight())
-        identity = await self._caller(method, told, peer)
+        identity = await self._caller(method, told, peer, context)
         who = f"{identity.tenant}/{identity.user}" if identity else peer
         held.enter_context(self._limits.one_of(who, streams=method.streams))
         if not method.streams:
@@ -153,18 +162,32 @@ class Edge(grpc.GenericRpcHandler):
             raise Refused("UNAVAILABLE", what=f"the {method.home} service") from None
         if identity and method.request_id:
             request = with_request_id(request, method.request_id)
-        return through(request, timeout=timeout, metadata=metadata)
+        call = through(request, timeout=timeout, metadata=metadata)
+        if method.streams and identity:
+            watch = asyncio.ensure_future(self._until_changed(call, identity, told, peer))
+            held.callback(watch.cancel)
+        return call
 
-    async def _caller(self, method: Method, told: dict[str, str], peer: str) -> Identity | None:
+    async def _until_changed(self, call: Any, identity: Identity, told: dict[str, str], peer: str) -> None:
+        """End a stream once its caller is out, or may do otherwise than when it began."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            if await changed(self._identify(told.get("authorization", ""), peer), identity):
+                call.cancel()
+                return
+
+    async def _caller(self, method: Method, told: dict[str, str], peer: str, context: Any) -> Identity | None:
+        """Who calls, once their limit allows it; what is left of it goes with the answer."""
         if method.permission == PUBLIC:
-            self._limits.sign_in(peer)
+            _tell_limits(context, self._limits.sign_in, peer)
             return None
         try:
             identity = await self._identify(told.get("authorization", ""), peer)
         except Refused:
             self._limits.stranger(peer)
             raise
-        self._limits.caller(identity.tenant, f"{identity.tenant}/{identity.user}")
+        check_reach(identity, method.path)
+        _tell_limits(context, self._limits.caller, identity.tenant, f"{identity.tenant}/{identity.user}")
         return identity
 
     def _observe(self, method: Method, started: float, status: status_pb2.Status | None, trace: str) -> None:
@@ -189,6 +212,23 @@ class Edge(grpc.GenericRpcHandler):
             return self._problems.refused(understood, locale).grpc_status()
         log.exception("a defect", exc_info=error, extra={"facts": {"trace_id": trace[3:35]}})
         return self._problems.refused(Refused("INTERNAL", trace=trace[3:35]), locale).grpc_status()
+
+
+def _tell_limits(context: Any, take: Callable[..., Headers], *whose: str) -> None:
+    """Take one of a limit; what is left of it stands in the trailing metadata, also when it was none."""
+    try:
+        headers = take(*whose)
+    except Exceeded as exceeded:
+        headers = exceeded.headers
+        raise
+    finally:
+        context.set_trailing_metadata(tuple((name.decode(), said.decode()) for name, said in headers))
+
+
+async def _abort(context: Any, status: status_pb2.Status) -> None:
+    made = rpc_status.to_status(status)
+    told = (*(context.trailing_metadata() or ()), *made.trailing_metadata)
+    await context.abort(made.code, made.details, told)
 
 
 def _default(method: Method) -> float:

@@ -24,9 +24,10 @@ from chassis.service import GRACE_SECONDS
 from chassis.tls import HANDSHAKE_SECONDS, Door
 from gateway import jsontext, pages, streams
 from gateway.access_log import AccessLog
-from gateway.caller import Identify, Identity, trace_of
+from gateway.caller import RECHECK_SECONDS, Identify, Identity, changed, check_reach, trace_of
 from gateway.calls import Endpoint
 from gateway.contract import PUBLIC, Contract
+from gateway.cookies import Cookies
 from gateway.exchange import Answer, Exactly, Gone, Receive, Request, Scope, Send, read_head, send_answer
 from gateway.limits import Exceeded, Headers, Limits
 from gateway.problem import Problem, Problems, locale_of
@@ -53,6 +54,7 @@ class App:
         identify: Identify,
         limits: Limits | None = None,
         more_pages: Mapping[str, pages.Page] | None = None,
+        cookies: Cookies | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._log = AccessLog(self.limits.settings.access_log)
@@ -61,10 +63,12 @@ class App:
         # Set when the port closes, so that streams end instead of being waited for.
         self.closing = asyncio.Event()
         self.routes = Routes(contract)
-        self._identify = identify
+        self._identify, self._cookies = identify, cookies
         self.problems = Problems(contract)
         transcoder = Transcoder(contract.pool)
-        self._endpoints = {id(rule): Endpoint(rule, transcoder, upstream) for rule in self.routes.rules}
+        self._endpoints = {
+            id(rule): Endpoint(rule, transcoder, upstream, cookies) for rule in self.routes.rules
+        }
         ours = pages.pages(contract, self.routes, upstream, self.leaving)
         self._pages = {**ours, **(more_pages or {})}
 
@@ -155,7 +159,8 @@ class App:
             call, _ = await endpoint.open(request, segments, identity)
             locale = _locale(request)
             explain = lambda no: self.problems.of_call(no, locale, seen.home, request.trace).in_json()  # noqa: E731
-            return await streams.stream(endpoint, call, request, explain, self.closing)
+            left = self._changed(rule, request, identity)
+            return await streams.stream(endpoint, call, request, explain, self.closing, left)
         with self.limits.flight():
             identity = await self._caller(rule, request, seen)
             with self.limits.one_of(_key(identity, request)):
@@ -167,13 +172,29 @@ class App:
             seen.headers = self.limits.sign_in(request.peer)
             return None
         try:
-            identity = await self._identify(request.header(b"authorization"), request.peer)
+            identity = await self._who(rule, request)
         except Refused:
             self.limits.stranger(request.peer)
             raise
+        check_reach(identity, rule.method.path)
         seen.headers = self.limits.caller(identity.tenant, _key(identity, request))
         seen.organization = identity.tenant
         return identity
+
+    async def _who(self, rule: Rule, request: Request) -> Identity:
+        """Who calls: by the Authorization header, and only without one by a browser's cookie."""
+        if self._cookies and b"cookie" in request.headers and b"authorization" not in request.headers:
+            found = await self._cookies.identity(request, rule.method)
+            if found is not None:
+                return found
+        return await self._identify(request.header(b"authorization"), request.peer)
+
+    async def _changed(self, rule: Rule, request: Request, identity: Identity | None) -> None:
+        """Comes to an end when the caller is out, or may do otherwise than when the call began."""
+        while identity is not None:
+            await asyncio.sleep(RECHECK_SECONDS)
+            if await changed(self._who(rule, request), identity):
+                return
 
     def _other_verb(self, request: Request, verbs: set[str]) -> Answer:
         unknown = Refused("ROUTE_UNKNOWN", method=request.method[:20], path=request.path[:200])
@@ -316,9 +337,10 @@ async def serve_http(
     limits: Limits | None = None,
     more_pages: Mapping[str, pages.Page] | None = None,
     door: Door | None = None,
+    cookies: Cookies | None = None,
 ) -> HttpServer:
     """Open the HTTP port; the server that comes back is to be stopped with `stop()`."""
-    app = App(contract or Contract.load(), upstream, identify, limits, more_pages)
+    app = App(contract or Contract.load(), upstream, identify, limits, more_pages, cookies)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=1024)
     server = HttpServer(app, listener, door)

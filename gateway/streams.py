@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import grpc
@@ -31,15 +31,21 @@ async def stream(
     request: Request,
     explain: Callable[[grpc.aio.AioRpcError], Problem],
     closing: asyncio.Event,
+    left: Coroutine[Any, Any, None],
 ) -> Answer:
-    """The answer that hands on *call*, message by message, until it ends, the client hangs up or the
-    gateway is *closing*; raises when the service refuses at once."""
+    """The answer that hands on *call*, message by message, until it ends, the client hangs up, the caller
+    has *left* or the gateway is *closing*; raises when the service refuses at once."""
     kind = kind_of(request)
     first = asyncio.ensure_future(call.read())
     await asyncio.wait({first}, timeout=SETTLES)
     if first.done() and first.exception():
+        left.close()
         await first
-    ends = (asyncio.ensure_future(_hang_up(request.receive)), asyncio.ensure_future(closing.wait()))
+    ends = (
+        asyncio.ensure_future(_hang_up(request.receive)),
+        asyncio.ensure_future(closing.wait()),
+        asyncio.ensure_future(left),
+    )
     body = _parts(endpoint, call, first, kind, request, explain, ends)
     return Answer(200, body, kind + b"; charset=utf-8", ((b"x-accel-buffering", b"no"),))
 

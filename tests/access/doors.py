@@ -11,6 +11,7 @@ from tradewind.access.v1 import session_pb2
 
 from chassis.clients import channel
 from gateway.contract import Contract
+from gateway.cookies import Cookies
 from gateway.grpc_edge import serve_edge
 from gateway.http import serve_http
 from gateway.identify import Identifier
@@ -62,8 +63,15 @@ async def opened(access: Running, *others: Running) -> AsyncIterator[Doors]:
     store, signer = access.runtime.store, access.runtime.signer
     identify, contract = Identifier(store, signer), Contract.load()
     more = oauth_pages(store, signer, ORIGIN)
+    cookies = Cookies(identify, store, signer)
     http = await serve_http(
-        "127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract, more_pages=more
+        "127.0.0.1",
+        0,
+        identify=identify,
+        upstream=upstream,
+        contract=contract,
+        more_pages=more,
+        cookies=cookies,
     )
     edge = await serve_edge("127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract)
     found = Doors(f"http://127.0.0.1:{http.port}", f"127.0.0.1:{edge.port}")
