@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg.errors import UniqueViolation
 
 from chassis.call import Call
 from chassis.identity import Signer
+from chassis.kernel.refusals import Refused
 from chassis.rpc import Handler, Policy
 from chassis.store import Replayed, Store, Tx
 from gateway.store import AccessStore, Held, holder
@@ -84,11 +86,10 @@ def _revealing(policy: Policy, handler: Handler, store: Store, reveal: Reveal) -
             answer = await handler(request, call)
         except Replayed as replayed:
             answer = _read(policy, replayed)
-        except UniqueViolation as problem:
-            if problem.diag.constraint_name != "answers_pkey":
-                raise
-            # The same request was carried out while this one was under way: its answer stands.
-            answer = await _answered(policy, handler, store, request, call)
+        except (Refused, psycopg.Error) as problem:
+            # The same request may have been carried out while this one was under way: its answer stands,
+            # and what went wrong here, a taken name say, may be nothing but its effect.
+            answer = await _answered(policy, handler, store, request, call, problem)
         if not call.validate_only:
             reveal(answer)
         return answer
@@ -96,15 +97,20 @@ def _revealing(policy: Policy, handler: Handler, store: Store, reveal: Reveal) -
     return carry_out
 
 
-async def _answered(policy: Policy, handler: Handler, store: Store, request: Any, call: Call) -> Any:
+async def _answered(
+    policy: Policy, handler: Handler, store: Store, request: Any, call: Call, problem: Exception
+) -> Any:
+    """What the same request was answered meanwhile; raises *problem* when it was not."""
     try:
-        if not call.tenant:  # a public method finds its organization, and the stored answer there, by itself
+        if call.tenant and call.request_id:
+            async with store.begin(call) as tx:
+                await tx.check_answer()
+        elif isinstance(problem, UniqueViolation) and problem.diag.constraint_name == "answers_pkey":
+            # A public method finds its organization, and the stored answer there, by itself.
             return await handler(request, call)
-        async with store.begin(call) as tx:
-            await tx.rows("SELECT 1 AS looked")
     except Replayed as replayed:
         return _read(policy, replayed)
-    raise RuntimeError("an answer that stood in the way is gone")
+    raise problem
 
 
 def _read(policy: Policy, replayed: Replayed) -> Any:
