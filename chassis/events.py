@@ -165,7 +165,7 @@ class Consumer:
                 for event in ordered:
                     call = self.call_for(event)
                     if tx.call.tenant != call.tenant:
-                        tx.enter(call)
+                        await tx.enter(call)
                     tx.call = call
                     try:
                         await self.react(event, tx, parked)
@@ -307,7 +307,7 @@ class Consumer:
         async with self.store.begin(call) as tx:
             await tx.rows("SELECT 1 AS held FROM event_cursor ORDER BY source, part FOR UPDATE")
             for organization in known:
-                tx.enter(replace(call, tenant=organization))
+                await tx.enter(replace(call, tenant=organization))
                 for rows in self.store.rows:
                     await tx.run(f"DELETE FROM {rows.name} WHERE tenant_id = %s", [organization])
                 await tx.run("DELETE FROM parked_events WHERE tenant_id = %s", [organization])

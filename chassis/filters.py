@@ -19,9 +19,12 @@ from chassis.columns import Field, hints_of
 from chassis.field_rules import overlap
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money, Percent, Quantity, parse_scaled
+from chassis.keys import Ring
+from chassis.sealing import Find, normal_words
 from chassis.tables import Collection, quoted
 
 DEPTH, TERMS, LONGEST = 8, 50, 4000
+WORDS = 8  # of a name
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<op><=|>=|!=|=|<|>|:|\(|\)|-(?![\d.]))
     |(?P<word>[^\s()"'=<>!:,]+))""",
@@ -35,12 +38,14 @@ def _no(problem: str) -> Refused:
 
 
 class _Parser:
-    def __init__(self, text: str, collection: Collection[Any], unasked: frozenset[str]) -> None:
+    def __init__(
+        self, text: str, collection: Collection[Any], unasked: frozenset[str], ring: Ring | None
+    ) -> None:
         if len(text) > LONGEST:
             raise _no(f"it is longer than {LONGEST} characters")
         if "\x00" in text:
             raise _no("it holds a NUL character")
-        self.collection, self.unasked = collection, unasked
+        self.collection, self.unasked, self.ring = collection, unasked, ring
         self.tokens = self._tokens(text)
         self.at, self.terms, self.params = 0, 0, list[Any]()
 
@@ -136,6 +141,8 @@ class _Parser:
         if field is None or base == "version" or base in self.collection.private:
             known = ", ".join(sorted(n for n in self.collection.by_name if n not in hidden))
             raise _no(f"there is no field {name!r}; there are name, {known}")
+        if base in self.collection.sealed or name in self.collection.sealed:
+            return self._sealed(field, name, operator, value)
         if field.kind is Money and part == "currency":
             return self._compare(f"{base}_currency", operator, value, name)
         if part:
@@ -150,6 +157,38 @@ class _Parser:
         if field.optional and value == "null":
             return f"{quoted(base)} IS {'NOT ' if operator == '!=' else ''}NULL"
         return self._compare(base, operator, literal(field, value), name)
+
+    def _sealed(self, field: Field, name: str, operator: str, value: str) -> str:
+        """A condition on what is kept encrypted: whole values and words are found, pieces of them are not."""
+        find = self.collection.found_by.get(name)
+        if name == field.name and operator in ("=", "!=") and not value and field.kind is str:
+            return f"{quoted(name)} {_OPERATORS[operator]} ''"
+        if find is None or self.ring is None:
+            raise _no(f"{name} is kept encrypted and cannot be searched")
+        listed = field.kind is not str
+        if operator == "=" or (operator == ":" and listed):
+            tokens = [f"={find.whole(value)}"]
+        elif operator == ":" and find.parts:
+            tokens = list(dict.fromkeys(normal_words(value)))
+        else:
+            raise _no(f'{name} is kept encrypted: {name} {":" if listed else "="} "…" finds the whole value')
+        if not tokens or tokens == ["="] or len(tokens) > WORDS:
+            raise _no(f"{name} is looked for by 1 to {WORDS} words")
+        found = " AND ".join(self._by_index(find, name, token) for token in tokens)
+        if self.ring.strict:
+            return f"({found})"
+        self.params.append(
+            json.dumps([value]) if listed else _containing(value) if operator == ":" else value
+        )
+        plain = "@> %s::jsonb" if listed else "ILIKE %s" if operator == ":" else "= %s"
+        return f"(({found}) OR {quoted(name)} {plain})"
+
+    def _by_index(self, find: Find, name: str, token: str) -> str:
+        assert self.ring
+        field = f"{self.collection.name}.{name}"
+        self.params += [self.ring.tenant, field, self.ring.digests(field, token, shared=find.shared)]
+        wanted = "tenant_id = %s AND field = %s AND digest = ANY(%s)"
+        return f"id IN (SELECT record FROM blind_index WHERE {wanted})"
 
     def _compare(self, column: str, operator: str, value: Any, name: str) -> str:
         if operator == ":":
@@ -228,12 +267,14 @@ def refuse_unseen(name: str, unasked: frozenset[str], collection: Collection[Any
 
 
 def condition(
-    text: str, collection: Collection[Any], unasked: frozenset[str] = frozenset()
+    text: str, collection: Collection[Any], unasked: frozenset[str] = frozenset(), ring: Ring | None = None
 ) -> tuple[str, list[Any]]:
-    """(SQL, parameters) of a filter; ("", []) for none. Refuses with FILTER_INVALID, and with
-    FIELD_RESTRICTED for a field of *unasked*."""
+    """(SQL, parameters) of a filter, finding sealed values by the *ring*; ("", []) for none.
+
+    Refuses with FILTER_INVALID, and with FIELD_RESTRICTED for a field of *unasked*.
+    """
     if not text.strip():
         return "", []
-    parser = _Parser(text, collection, unasked)
+    parser = _Parser(text, collection, unasked, ring)
     sql = parser.parse()
     return f" AND ({sql})", parser.params

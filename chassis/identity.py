@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chassis.field_rules import FieldRules
 from chassis.kernel.refusals import Refused
+from chassis.keys import make_master
 
 AUDIENCE = "tradewind"
 TYPE = "txntoken+jwt"
@@ -167,7 +168,8 @@ class Validator:
 
 
 def make_keys(folder: Path, names: list[str]) -> None:
-    """Make what is missing of an installation's keys: `<name>.pem` (0600) each, and `jwks.json`."""
+    """Make what is missing of an installation's keys: `<name>.pem` and `<name>.master` (0600) each, and
+    `jwks.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     public = []
     for name in names:
@@ -176,6 +178,7 @@ def make_keys(folder: Path, names: list[str]) -> None:
             key = Ed25519PrivateKey.generate()
             path.touch(mode=0o600)
             path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        make_master(folder / f"{name}.master")
         raw = Signer.load(folder, name).key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         x = jwt.utils.base64url_encode(raw).decode()
         public.append({"kty": "OKP", "crv": "Ed25519", "kid": name, "use": "sig", "alg": "EdDSA", "x": x})

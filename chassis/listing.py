@@ -36,6 +36,9 @@ def _order(
         column = "id" if name == "name" else name
         filters.refuse_unseen(name, unasked, collection)
         field = collection.field(column)
+        if column in collection.sealed:
+            problem = f"{column} is kept encrypted and cannot be sorted by"
+            raise Refused("ORDER_INVALID", field="order_by", problem=problem)
         nested = (
             field is None
             or column in collection.private
@@ -138,7 +141,8 @@ async def page(
     the fields *unasked*."""
     size = page_size(request.page_size)
     order = _order(request.order_by, collection, unasked)
-    condition, values = filters.condition(request.filter, collection, unasked)
+    ring = tx.seals.ring if collection.found_by else None
+    condition, values = filters.condition(request.filter, collection, unasked, ring)
     if not request.show_deleted:
         condition += " AND delete_time IS NULL"
     condition, values = condition + where, [*values, *params]
@@ -155,7 +159,7 @@ async def page(
         f"{collection.select}{condition} ORDER BY {sort} LIMIT {size + 1}", [tx.call.tenant, *values]
     )
     found = await asked.rows()
-    records = [collection.load(row) for row in found[:size]]
+    records = await tx.seals.loaded(collection, found[:size])
     if len(found) <= size:
         return records, ""
     last = dict(zip(collection.columns, found[size - 1], strict=True))

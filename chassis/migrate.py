@@ -124,7 +124,11 @@ def secure(table: str, append_only: bool = False) -> None:
     role = preparer.quote(_app_role()) if _app_role() else ""
     verbs = "SELECT, INSERT" if append_only else "SELECT, INSERT, UPDATE, DELETE"
     # Facts are written once: numbering them is the owner's functions' work.
-    owners = {"outbox_head": "SELECT", "outbox": "SELECT, INSERT", "outbox_branches": "SELECT"}
+    owners = {
+        "outbox_head": "SELECT", "outbox": "SELECT, INSERT", "outbox_branches": "SELECT",
+        # Generations end, and phases change, by the owner's hand.
+        "sealing": "SELECT, UPDATE (shared)", "data_keys": "SELECT, INSERT",
+    }  # fmt: skip
     verbs = owners.get(table, verbs)
     if role:
         op.execute(f"REVOKE ALL ON {table} FROM {role}")
@@ -173,6 +177,13 @@ def collaborate(table: str) -> None:
     """Who collaborates on the records of this table is kept as rows too, from now on and for those there."""
     statements = schema.COLLABORATE.format(table=table, noun=f"{camel(table)}/")
     op.get_bind().exec_driver_sql(statements.replace("%", "%%"))
+
+
+def install_sealing() -> None:
+    """The keys of personal values and what they are found by: the fourth text of the chassis' schema."""
+    op.get_bind().exec_driver_sql(schema.SCHEMA_4.replace("%", "%%"))
+    for table in schema.TABLES_4:
+        secure(table)
 
 
 def main() -> None:

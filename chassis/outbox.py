@@ -56,34 +56,34 @@ def part_of(tenant: str) -> int:
 
 
 @cache
-def _holds_personal(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
+def holds_personal(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
     """Whether anything personal can stand in a message of this type."""
     for field in descriptor.fields:
         if field.GetOptions().Extensions[options_pb2.personal]:
             return True
         inner = field.message_type
         known = inner is None or inner.full_name in above or not inner.full_name.startswith("tradewind.")
-        if not known and _holds_personal(inner, (*above, descriptor.full_name)):
+        if not known and holds_personal(inner, (*above, descriptor.full_name)):
             return True
     return False
 
 
 @cache
-def _personal(descriptor: Descriptor) -> tuple[list[str], list[tuple[str, bool]]]:
+def personal_fields(descriptor: Descriptor) -> tuple[list[str], list[tuple[str, bool]]]:
     """(the personal fields of a message; those inside which there may be more, and whether they repeat)."""
     own = [f for f in descriptor.fields if f.GetOptions().Extensions[options_pb2.personal]]
     inner = [
         (field.name, bool(field.is_repeated))
         for field in descriptor.fields
         if field not in own and field.message_type is not None
-        and field.message_type.full_name.startswith("tradewind.") and _holds_personal(field.message_type)
+        and field.message_type.full_name.startswith("tradewind.") and holds_personal(field.message_type)
     ]  # fmt: skip
     return [field.name for field in own], inner
 
 
 def impersonal(message: Any) -> Any:
     """The message without its personal fields: all that an event may carry."""
-    own, inner = _personal(message.DESCRIPTOR)
+    own, inner = personal_fields(message.DESCRIPTOR)
     for name in own:
         message.ClearField(name)
     for name, repeated in inner:

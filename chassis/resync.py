@@ -185,7 +185,7 @@ class Resync:
                 " AND epoch = %s AND pos = %s RETURNING 1 AS moved", [*after, source, part, *before],
             )  # fmt: skip
             for organization in known if moved else []:
-                tx.enter(replace(call, tenant=organization))
+                await tx.enter(replace(call, tenant=organization))
                 await tx.run(
                     "DELETE FROM parked_events WHERE tenant_id = %s AND source = %s AND part = %s"
                     " AND pos > %s",

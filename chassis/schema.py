@@ -261,4 +261,27 @@ INSERT INTO collaborations (tenant_id, person, noun, record)
   FROM {table}, jsonb_array_elements_text(collaborators) AS person;
 """
 
-TABLES = (*TABLES_1, *TABLES_2, *TABLES_3, *TABLES_SHARES)
+# Personal values: whether they are sealed, the wrapped keys they are under, and what they are found by.
+TABLES_4 = ("sealing", "data_keys", "blind_index")
+
+SCHEMA_4 = """
+-- PLAIN: as before; SEALING: what is written is sealed, what was there is being; SEALED: all is.
+CREATE TABLE sealing (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  phase text NOT NULL CHECK (phase IN ('PLAIN', 'SEALING', 'SEALED')), shared bytea);
+-- Where there are organizations, processes of the release before may still read and write.
+INSERT INTO sealing (phase)
+  SELECT CASE WHEN EXISTS (SELECT 1 FROM tenants) THEN 'PLAIN' ELSE 'SEALED' END;
+
+CREATE TABLE data_keys (
+  tenant_id uuid NOT NULL, generation integer NOT NULL CHECK (generation > 0), wrapped bytea NOT NULL,
+  closing boolean NOT NULL DEFAULT false, made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (tenant_id, generation));
+
+CREATE TABLE blind_index (
+  tenant_id uuid NOT NULL, field text NOT NULL, digest text NOT NULL, record text NOT NULL,
+  PRIMARY KEY (tenant_id, field, digest, record));
+CREATE INDEX blind_index_by_record ON blind_index (tenant_id, record);
+"""
+
+TABLES = (*TABLES_1, *TABLES_2, *TABLES_3, *TABLES_SHARES, *TABLES_4)

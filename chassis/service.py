@@ -30,13 +30,16 @@ from chassis.gauges import Gauges
 from chassis.identity import Signer, Validator
 from chassis.jobs import Jobs
 from chassis.kernel.share import Share
+from chassis.keys import Keys
 from chassis.laws import Law, Watch
 from chassis.listing import Tokens
 from chassis.outbox import Relay
 from chassis.reasons import Reasons
 from chassis.rpc import Rpc, Server
 from chassis.sagas import Saga, Sagas
+from chassis.sealing import check_declared
 from chassis.settings import Settings
+from chassis.shapes import SHAPES
 from chassis.shares import shares_of
 from chassis.store import Store
 from chassis.tls import Guard, Identity
@@ -72,8 +75,8 @@ class Runtime:
     def __init__(self, service: Service, settings: Settings, bus: Bus | None) -> None:
         self.service, self.settings, self.bus = service, settings, bus
         self.identity = service.identity(settings)
-        self.store = service.store(Database(settings.database_url, settings.pool))
         self.signer = Signer.load(settings.keys, service.key or service.name)
+        self.store = service.opened(settings, settings.pool)
         self.validator = Validator.load(settings.keys)
         self.tokens = Tokens(self.signer.secret("page tokens"))
         self.clients = Clients(service.name, self.signer, dict(settings.peers), self.identity)
@@ -86,6 +89,9 @@ class Runtime:
         if Share in self.store.collections:
             common.append(shares_of(service.name))
         self.rpcs = [rpc(self) for rpc in (*service.rpcs, *common)]
+        for shape in SHAPES:
+            if (kept := self.store.collections.get(shape.record)) is not None:
+                check_declared(shape, kept.sealed)
         self.server = Server(service.name, self.store, self.validator, self.clients)
         self.watch = Watch(service.name, self.store, service.checks, self.jobs)
         self.gauges = Gauges(self)
@@ -124,6 +130,11 @@ class Service:
     callers: Sequence[str] = ()  # the processes that ask it, or are told its facts: the arrows towards it
     key: str = ""  # the process it is part of and whose signing key it uses, when not of its own name
     package: str = field(default="")
+
+    def opened(self, settings: Settings, pool: int) -> Store:
+        """Its store, on a database and with the keys that the settings name."""
+        keys = Keys.load(settings.keys, self.key or self.name) if self.store.seals else None
+        return self.store(Database(settings.database_url, pool), keys)
 
     @property
     def module(self) -> str:

@@ -111,6 +111,7 @@ def read_time(message: timestamp_pb2.Timestamp, path: str) -> datetime:
 To = Callable[[Any], Any]
 Put = Callable[[Any, Any], None]  # into the empty message of a field: made beside it, it would be copied
 Read = Callable[[Any, str], Any]
+SHAPES: list[Shape[Any, Any]] = []  # of records, all that this process has
 
 
 def _well_known(kind: Any) -> tuple[Put, Read] | None:
@@ -250,6 +251,8 @@ class Shape(Generic[R, M]):
                 self.computed.append(_Member(field.name, hint, field))
             else:
                 raise TypeError(f"{field.full_name} has no field or property on {record.__qualname__}")
+        if is_record:
+            SHAPES.append(self)
         members = [*self.members.values(), *self.computed]
         self._plain = [member.name for member in members if member.plain]
         self._made = [(member.name, member.put, member.repeated) for member in members if not member.plain]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import (
     AsyncIterator,
@@ -36,7 +37,9 @@ from chassis.call import Call, derived_id, new_id
 from chassis.database import Database
 from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
+from chassis.keys import Keys
 from chassis.pipe import Asked, Pipe
+from chassis.seals import Seals
 from chassis.tables import Collection, ReadModel, Rows, Shares, quoted
 from chassis.writes import Writes
 
@@ -49,6 +52,7 @@ _DIALECT: Any = PsycopgDialect()  # type: ignore[no-untyped-call]
 
 T = TypeVar("T")
 Where = tuple[str, list[Any]]  # SQL text and its parameters
+SHARED = b"shared index key"
 
 
 class Ahead(Generic[T]):
@@ -76,6 +80,9 @@ class Store:
 
     metadata: sa.MetaData
     collections: dict[type[Record], Collection[Any]]
+    tables: dict[str, str]  # prefix of resource names → table
+    seals: bool  # whether any collection keeps personal values
+    looks_everywhere: bool  # whether any is looked for before the organization is known
     rows: list[Rows]  # read models and plain rows, in the order of their declaration
     # Tables that hold nothing but what another service told: emptied, and told again, when it was restored.
     sources: Mapping[str, Sequence[Rows]] = MappingProxyType({})
@@ -83,11 +90,13 @@ class Store:
     def __init_subclass__(cls) -> None:
         cls.metadata = sa.MetaData()
         cls.collections = {}
+        cls.tables = {}
         cls.rows = []
         for name, part in vars(cls).copy().items():
             if isinstance(part, Collection):
                 part.attach(name, cls.metadata)
                 cls.collections[part.record] = part
+                cls.tables[part.prefix] = name
             elif isinstance(part, Rows):
                 part.attach(name, cls.metadata)
                 cls.rows.append(part)
@@ -95,9 +104,15 @@ class Store:
             for part in cls.collections.values():
                 if part.owned:
                     part.be_shared()
+        cls.seals = any(part.sealed for part in cls.collections.values())
+        found = [find for part in cls.collections.values() for find in part.found_by.values()]
+        cls.looks_everywhere = any(find.shared for find in found)
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: Keys | None = None) -> None:
         self.database = database
+        self.keys = keys if self.seals else None
+        if self.seals and keys is None:
+            raise RuntimeError(f"{type(self).__name__} keeps personal values: it needs keys")
         self.woken = asyncio.Event()  # set after a commit that left events: the relay waits for it
         self.known_organizations: set[str] = set()  # those in the table `tenants`
         self.version_floor = -1  # not known yet; see know_floor
@@ -110,6 +125,18 @@ class Store:
             row = await cursor.fetchone()
         self.version_floor = row[0] if row else 0
 
+    async def shared_key(self) -> bytes:
+        """The key under which is looked for before the organization is known; made by who needs it first."""
+        assert self.keys
+        if not self.keys.shared:
+            async with self.database.connection() as connection:
+                made = self.keys.master.wrap(os.urandom(32), SHARED)
+                await connection.execute("UPDATE sealing SET shared = %s WHERE shared IS NULL", (made,))
+                row = await (await connection.execute("SELECT shared FROM sealing")).fetchone()
+            assert row
+            self.keys.shared = self.keys.master.unwrap(row[0], SHARED)
+        return self.keys.shared
+
     def prefix(self, record: type[Record]) -> str:
         """`opportunities/`, for building names."""
         return self.collections[record].prefix
@@ -121,14 +148,19 @@ class Store:
             raise RuntimeError("a transaction needs an organization")
         if self.version_floor < 0:
             await self.know_floor()
+        if self.looks_everywhere:
+            await self.shared_key()
         with telemetry.span("transaction"):
             async with self.database.pipe() as pipe:
                 tx = Tx(self, pipe, call)
                 try:
                     tx.start()
+                    await tx.seals.know()
                     yield tx
                     await tx.finish()
-                except Exception:
+                except Exception as problem:
+                    if self.keys is not None and isinstance(problem, psycopg.Error):
+                        self.keys.forget(tx.call.tenant)  # it may be about them
                     await tx.rollback()
                     raise
                 if call.validate_only:
@@ -153,13 +185,14 @@ class Tx:
         self._purged: set[tuple[str, str]] = set()
         self._answer: Asked | None = None
         self._nth: dict[tuple[str, int], int] = {}
+        self.seals = Seals(self, store.keys)
 
     # -- the frame ------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Ask for BEGIN, the organization, the time limit and the stored answer."""
         self.pipe.ask("BEGIN")
-        self.enter(self.call)
+        self._enter(self.call)
         if self.call.request_id:
             self._answer = self.pipe.ask(
                 "SELECT request_hash, refused, response FROM answers"
@@ -167,9 +200,13 @@ class Tx:
                 (self.call.tenant, self.call.user, self.call.method, self.call.request_id),
             )
 
-    def enter(self, call: Call) -> None:
+    async def enter(self, call: Call) -> None:
         """Go on as this call, in its organization; what was kept back for the one before is sent first."""
         self.flush()
+        self._enter(call)
+        await self.seals.know()
+
+    def _enter(self, call: Call) -> None:
         if call.tenant != self.call.tenant:  # the same id may stand in both
             self._seen, self._unscoped, self._purged = {}, set(), set()
         self.call = call
@@ -187,7 +224,7 @@ class Tx:
         for stored_hash, refused, response in await asked.rows():
             if stored_hash != self.call.request_hash:
                 raise Refused("REQUEST_ID_REUSED", field="request_id")
-            raise Replayed(refused, response)
+            raise Replayed(refused, response if refused else await self.seals.opened(response))
 
     async def finish(self) -> None:
         """Send what was kept back together with the COMMIT; a dry run only finds out what it would do."""
@@ -299,7 +336,8 @@ class Tx:
         async def receive() -> list[R]:
             await self.check_answer()
             rows = await asked.rows()
-            return [self._met(collection, collection.load(row), lock, scoped, reach) for row in rows]
+            records = await self.seals.loaded(collection, rows)
+            return [self._met(collection, record, lock, scoped, reach) for record in records]
 
         return Ahead(receive)
 
@@ -368,7 +406,7 @@ class Tx:
             record, version=max(1, self.store.version_floor), create_time=call.now, update_time=call.now,
             creator=record.creator or call.user, updater=call.user,
         )  # fmt: skip
-        self.writes.insert(collection, call.tenant, made)
+        self.writes.insert(collection, call.tenant, made, self.seals.sealer(collection, made))
         self._purged.discard((collection.name, made.id))
         self._seen[collection.name, made.id] = made
         return made
@@ -384,7 +422,8 @@ class Tx:
             record = replace(record, version=before.version)
         version = max(record.version + 1, self.store.version_floor)
         made = replace(record, version=version, update_time=call.now, updater=call.user)
-        self.writes.update(collection, call.tenant, made, expected=before.version)
+        sealer = self.seals.sealer(collection, made, before)
+        self.writes.update(collection, call.tenant, made, before.version, sealer)
         self._seen[collection.name, made.id] = made
         return made
 
@@ -416,7 +455,7 @@ class Tx:
     def reply(self, message: M) -> M:
         """The answer to the call, kept under its request_id so that asking again answers the same."""
         if self.call.request_id and not self.call.validate_only:
-            self.keep(refused=False, answer=message.SerializeToString())
+            self.keep(refused=False, answer=self.seals.answer(message))
         return message
 
     def keep(self, *, refused: bool, answer: bytes) -> None:
@@ -431,11 +470,13 @@ class Tx:
         """What is written inside, where nothing may be awaited, is forgotten if it ends in a refusal."""
         kept = (self.writes.copy(), dict(self._seen), set(self._unscoped), set(self._purged),
                 dict(self._nth), self.emitted, set(self.organizations))  # fmt: skip
+        seals = self.seals.state()
         try:
             yield
         except Refused:
             (self.writes, self._seen, self._unscoped, self._purged,
              self._nth, self.emitted, self.organizations) = kept  # fmt: skip
+            self.seals.put_back(seals)
             raise
 
     def fold(self, model: Rows, *, key: Mapping[str, Any], add: Mapping[str, int]) -> None:

@@ -16,7 +16,9 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 from chassis.columns import Field, defaults_of, field_of, hints_of
 from chassis.kernel.record import Owned, Record
 from chassis.kernel.share import Share
+from chassis.keys import Ring
 from chassis.scope import PLAIN, Place
+from chassis.sealing import Broken, Lock, Sealed, ways_of
 
 _POSTGRES = PsycopgDialect()  # type: ignore[no-untyped-call]
 R = TypeVar("R", bound=Record)
@@ -37,6 +39,9 @@ def tenant_column() -> sa.Column[Any]:
     return sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False, primary_key=True)
 
 
+PERSON_KEY = "person_key"  # the generation that the row's values are sealed under, and the salt of their key
+
+
 class Collection(Generic[R]):
     """A table of one record type: a row per record, scalars as columns, nested values as JSONB.
 
@@ -45,6 +50,8 @@ class Collection(Generic[R]):
     the table by name, *private* fields can be neither filtered nor ordered by, *append_only* records are
     never changed by the service itself. *follows* = ("customer", "customers") says that the records have no
     hands of their own: whoever is shared the customer that they name is shared them.
+    *sealed* names the personal fields and how each is looked for: they are kept encrypted, with the salt of
+    the person's key in the row; everything above sees plain values.
     """
 
     name: str
@@ -55,7 +62,9 @@ class Collection(Generic[R]):
         self, record: type[R], *, index: Sequence[Sequence[str]] = (), unique: Sequence[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None, append_only: bool = False, private: Sequence[str] = (),
         follows: tuple[str, str] = ("", ""),
+        sealed: Sealed | None = None,
     ) -> None:  # fmt: skip
+        self.sealed = dict(sealed or {})
         self.record, self.index, self.unique = record, index, unique
         self.checks, self.append_only, self.private = dict(checks or {}), append_only, frozenset(private)
         self.owned, self.follows = issubclass(record, Owned), follows
@@ -71,6 +80,8 @@ class Collection(Generic[R]):
             for column in field.columns:
                 column.primary_key = field.name == "id"
                 columns.append(column)
+        if self.sealed:
+            columns.append(sa.Column(PERSON_KEY, sa.LargeBinary(), nullable=True))
         rules = [
             sa.CheckConstraint(rule, name=f"{name}_{rule_name}") for rule_name, rule in self.checks.items()
         ]
@@ -117,8 +128,8 @@ class Collection(Generic[R]):
         self.delete = f"DELETE FROM {self.name} WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1"
         self._changed = [i for i, column in enumerate(self.columns) if column != "id"]
 
-    def row(self, record: R) -> list[Any]:
-        """The record's cells in the order of `columns`."""
+    def row(self, record: R, lock: Lock | None = None, *, plain: bool = False) -> list[Any]:
+        """The record's cells in the order of `columns`, sealed with a *lock* unless they stay *plain*."""
         cells: list[Any] = []
         for name, to, two in self._to_cells:
             value = getattr(record, name)
@@ -126,15 +137,34 @@ class Collection(Generic[R]):
                 cells += (None, None) if value is None else to(value)
             else:
                 cells.append(value if to is None or value is None else to(value))
+        if self.sealed:
+            for way, at in self._sealed if lock and not plain else ():
+                cells[at] = way.into(getattr(record, way.name), lock)
+            cells.append(lock.person_key if lock else None)
         return cells
+
+    def personal(self, record: R) -> bool:
+        """Whether the record says anything that has to be sealed."""
+        return any(way.says(getattr(record, way.name)) for way, _ in self._sealed)
+
+    def tokens(self, record: R) -> set[tuple[str, str, bool]]:
+        """(field, token, whether looked for everywhere) of all that finds the record in the blind index."""
+        found: set[tuple[str, str, bool]] = set()
+        for name, find in self.found_by.items():
+            value = getattr(record, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                found |= {(f"{self.name}.{name}", token, find.shared) for token in find.tokens(one)}
+        return found
 
     def changed(self, row: Sequence[Any]) -> list[Any]:
         """The cells of an update: all but the id."""
         return [row[i] for i in self._changed]
 
-    def load(self, row: Sequence[Any]) -> R:
-        """A record from cells in the order of `columns`."""
+    def load(self, row: Sequence[Any], ring: Ring | None = None) -> R:
+        """A record from cells in the order of `columns`; raises sealing's Broken and UnknownGeneration."""
         values = dict(zip(self._plain, self._cells(row), strict=True))
+        if self.sealed:
+            self._open(values, row, ring)
         for name, at, back, two in self._made:
             cell = row[at]
             values[name] = None if cell is None else back((cell, row[at + 1])) if two else back(cell)
@@ -145,6 +175,15 @@ class Collection(Generic[R]):
         object.__setattr__(made, "__dict__", values)
         return made
 
+    def _open(self, values: dict[str, Any], row: Sequence[Any], ring: Ring | None) -> None:
+        lock = ring.lock(row[-1], self.name, row[0]) if ring and row[-1] else None
+        strict = ring is not None and ring.strict
+        for way, at in self._sealed:
+            try:
+                values[way.name] = way.out(row[at], lock, strict)
+            except Broken:
+                raise Broken(way.name) from None
+
     def _ways(self) -> None:
         """How `row` and `load` go: a cell as it is, or made of or into cells; NULL may mean a default."""
         at, plain, cells = 0, list[str](), list[int]()
@@ -152,8 +191,13 @@ class Collection(Generic[R]):
             (f.name, None if f.as_it_is else f.to, f.two) for f in self.fields
         ]
         self._made: list[tuple[str, int, Any, bool]] = []
+        ways = {way.name: way for way in ways_of(self.sealed, self.by_name)}
+        self.found_by = {name: find for name, find in self.sealed.items() if find}
+        self._sealed: list[tuple[Any, int]] = []
         for field in self.fields:
-            if field.as_it_is:
+            if field.name in ways:
+                self._sealed.append((ways[field.name], at))
+            elif field.as_it_is:
                 plain.append(field.name)
                 cells.append(at)
             else:

@@ -10,7 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from chassis import blind
+from chassis.blind import Sealer
 from chassis.kernel.record import Record
+from chassis.keys import PLAIN
 from chassis.tables import Collection, Rows, quoted
 
 FACT_COLUMNS = (
@@ -35,6 +38,7 @@ class _Kept(NamedTuple):
     tenant: str
     record: Record
     expected: int | None = None  # the version it has there; None: it is new
+    sealer: Sealer | None = None  # where anything in it is personal
 
 
 class Writes:
@@ -68,22 +72,32 @@ class Writes:
         other._facts, other._answers = list(self._facts), list(self._answers)
         return other
 
-    def insert(self, collection: Collection[Any], tenant: str, record: Record) -> None:
+    def insert(
+        self, collection: Collection[Any], tenant: str, record: Record, sealer: Sealer | None = None
+    ) -> None:
         key = (collection.name, record.id)
         if key in self._arms and key not in self._inserted:  # the row that was there goes first
             self._arms[object()] = self._arms.pop(key)
         self._inserted[key] = collection
-        self._arms[key] = _Kept(collection, tenant, record)
+        self._arms[key] = _Kept(collection, tenant, record, sealer=sealer)
 
-    def update(self, collection: Collection[Any], tenant: str, record: Record, expected: int) -> None:
+    def update(
+        self, collection: Collection[Any], tenant: str, record: Record, expected: int,
+        sealer: Sealer | None = None,
+    ) -> None:  # fmt: skip
         key = (collection.name, record.id)
         if key in self._inserted and key in self._arms:
-            self._arms[key] = _Kept(collection, tenant, record)
+            self._arms[key] = _Kept(
+                collection, tenant, record, sealer=sealer and sealer._replace(before=None)
+            )
             return
+        earlier = self._arms.get(key)
+        if sealer and isinstance(earlier, _Kept) and earlier.sealer:
+            sealer = sealer._replace(before=earlier.sealer.before, generation=earlier.sealer.generation)
         # A record saved twice before it was sent is still, in the table, what it was at first.
         expected = self._expected.setdefault(key, expected) if key in self._arms else expected
         self._expected[key] = expected
-        self._arms[key] = _Kept(collection, tenant, record, expected)
+        self._arms[key] = _Kept(collection, tenant, record, expected, sealer)
 
     def delete(self, collection: Collection[Any], tenant: str, record: Record) -> None:
         key = (collection.name, record.id)
@@ -94,6 +108,8 @@ class Writes:
         expected = self._expected.get(key, record.version) if key in self._arms else record.version
         params = [tenant, record.id, expected]
         self._arms[key] = (collection.delete, params, f"ETAG_MISMATCH {collection.prefix}{record.id}")
+        if collection.found_by:
+            self.raw(blind.FORGOTTEN, [tenant, record.id, blind.fields(collection), []])
 
     def raw(self, statement: str, params: list[Any], otherwise: str = "") -> None:
         """A statement of its own, ending in RETURNING 1; *otherwise* is said when it touches no row."""
@@ -186,10 +202,26 @@ class Writes:
                 arms.append((self._inserted[key].insert_many, columns, ""))
         return arms
 
+    def _index_arms(self) -> list[Arm]:
+        """What the blind index has to know of the records that are kept."""
+        arms: list[Arm] = []
+        new: list[list[Any]] = []
+        for kept in self._arms.values():
+            if not isinstance(kept, _Kept) or kept.sealer is None or not kept.collection.found_by:
+                continue
+            found = blind.entries(kept.collection, kept.record, kept.sealer)
+            if found is None:
+                continue
+            if kept.expected is not None:
+                fields, digests = blind.fields(kept.collection), [digest for _, digest in found]
+                arms.append((blind.FORGOTTEN, [kept.tenant, kept.record.id, fields, digests], ""))
+            new += [[kept.tenant, field, digest, kept.record.id] for field, digest in found]
+        return [*arms, (blind.FOUND, _columns(new), "")] if new else arms
+
     def take(self) -> list[tuple[str, list[Any]]]:
         """The statements to send, and forget them."""
-        arms = [*self._record_arms(), *self._put_arms(), *self._fold_arms(), *self._fact_arms(),
-                *self._answer_arms()]  # fmt: skip
+        arms = [*self._record_arms(), *self._index_arms(), *self._put_arms(), *self._fold_arms(),
+                *self._fact_arms(), *self._answer_arms()]  # fmt: skip
         self._arms, self._puts, self._folds, self._facts, self._answers = {}, {}, {}, [], []
         self._expected, self._inserted = {}, {}
         return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
@@ -199,8 +231,12 @@ def _arm(kept: Arm | _Kept) -> Arm:
     """The statement that keeps a record."""
     if not isinstance(kept, _Kept):
         return kept
-    collection, tenant, record, expected = kept
-    cells = collection.row(record)
+    collection, tenant, record, expected, sealer = kept
+    if sealer is None:
+        cells = collection.row(record)
+    else:  # whole at every change, under the newest key there is
+        lock = sealer.ring.new_lock(sealer.salt, collection.name, record.id)
+        cells = collection.row(record, lock, plain=sealer.ring.phase == PLAIN)
     if expected is None:
         return collection.insert, [tenant, *cells], ""
     params = [*collection.changed(cells), tenant, record.id, expected]

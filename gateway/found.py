@@ -12,6 +12,7 @@ from tradewind.access.v1 import events_pb2 as events
 from chassis.call import Call, new_id
 from chassis.database import Database
 from chassis.kernel.refusals import Refused
+from chassis.keys import Keys
 from chassis.reasons import Reasons
 from chassis.settings import Settings
 from gateway.domain.built_in import built_in_roles
@@ -49,7 +50,7 @@ async def found(
     )  # fmt: skip
     check_password(password, field="password", about=(email, display_name))
     kept = await PASSWORDS.hash(password)
-    store = AccessStore(Database(settings.database_url, 1))
+    store = _store(settings)
     try:
         call = Call(tenant=organization.id, user=f"users/{user.id}", cause="founding")
         async with store.begin(call) as tx:
@@ -70,9 +71,13 @@ async def found(
         await store.database.close()
 
 
+def _store(settings: Settings) -> AccessStore:
+    return AccessStore(Database(settings.database_url, 1), Keys.load(settings.keys, "gateway"))
+
+
 async def known(settings: Settings, *, display_name: str, email: str) -> dict[str, str] | None:
     """What was founded under this name before, or None."""
-    store = AccessStore(Database(settings.database_url, 1))
+    store = _store(settings)
     try:
         organization = await organization_named(store, display_name)
         people = [

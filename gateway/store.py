@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
+from chassis.sealing import LOGIN, digest
 from chassis.store import Collection, Rows, Store, Tx
 from gateway.domain.api_key import ApiKey
 from gateway.domain.handover import Handover, HandoverItem
@@ -30,10 +31,11 @@ class AccessStore(Store):
     """Organizations, their people and roles, and the digests of what they sign in with."""
 
     organizations = Collection(Organization)
-    users = Collection(User, index=(("team",), ("state",)), unique=(("email",),))
+    # One of a kind are e-mails by their blind index; the group says so of those that are not sealed yet.
+    users = Collection(User, index=(("team",), ("state",)), unique=(("email",),), sealed={"email": LOGIN})
     teams = Collection(Team, index=(("parent",),))
     roles = Collection(Role, unique=(("display_name",),))
-    sessions = Collection(Session, index=(("owner", "state"),))
+    sessions = Collection(Session, index=(("owner", "state"),), sealed={"device": None, "network": None})
     api_keys = Collection(ApiKey, index=(("owner", "state"),))
     handovers = Collection(Handover, index=(("owner", "state"), ("team", "state")))
     handover_items = Collection(HandoverItem, index=(("handover", "state"),))
@@ -102,22 +104,27 @@ class Held:
     expire_time: datetime
 
 
-async def _across(store: Store, question: str, value: str) -> list[tuple[Any, ...]]:
+async def _across(store: Store, question: str, *values: str) -> list[tuple[Any, ...]]:
     async with store.database.connection() as connection:
-        cursor = await connection.execute(question, (value,), prepare=True)
+        cursor = await connection.execute(question, values, prepare=True)
         return await cursor.fetchall()
 
 
-async def holder(store: Store, digest: str) -> Held | None:
-    """Whose secret has this digest, in whichever organization."""
+async def holder(store: Store, kept: str) -> Held | None:
+    """Whose secret is kept as this digest, in whichever organization."""
     asked = "SELECT tenant_id, kind, subject, generation, expire_time FROM token_holder(%s)"
-    rows = await _across(store, asked, digest)
+    rows = await _across(store, asked, kept)
     return Held(*rows[0]) if rows else None
 
 
 async def accounts(store: Store, email: str) -> list[tuple[str, str]]:
     """(organization, user) of everyone with this address, by their ids."""
-    found = await _across(store, "SELECT tenant_id, user_id FROM accounts_of(%s)", email)
+    wanted = digest(await store.shared_key(), "users.email", f"={LOGIN.whole(email)}")
+    asked = (
+        "SELECT tenant_id, user_id FROM accounts_by(%s)"
+        " UNION SELECT tenant_id, user_id FROM accounts_of(%s) ORDER BY tenant_id"
+    )
+    found = await _across(store, asked, wanted, email)
     return [(row[0], row[1]) for row in found]
 
 

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from chassis import laws, migrate
-from chassis.database import Database
 from chassis.events import Consumer
 from chassis.parked import Parked, parked, retry
 from chassis.service import Runtime, Service
@@ -33,11 +32,11 @@ def _service(process: str) -> Service:
 
 async def _verdicts(servers: layout.Servers, process: str) -> list[laws.Verdict]:
     service = _service(process)
-    database = Database(servers.urls(process)[1], size=2)
+    store = service.opened(layout.settings_of(process, servers.environment(process)), 2)
     try:
-        return await laws.verify(layout.database_of(process), service.store(database), service.checks)
+        return await laws.verify(layout.database_of(process), store, service.checks)
     finally:
-        await database.close()
+        await store.database.close()
 
 
 def verify_all(servers: layout.Servers) -> list[laws.Verdict]:

@@ -81,7 +81,8 @@ def manifests(folder: Path, namespace: str) -> dict[str, Any]:
         return secret(name, values, BASIC)
 
     items = [
-        secret(f"{process}-key", {f"{process}.pem": text(f"{process}.pem")}) for process in layout.PROCESSES
+        secret(f"{process}-key", {name: text(name) for name in (f"{process}.pem", f"{process}.master")})
+        for process in layout.PROCESSES
     ]
     for database in layout.DATABASES:
         for role in ("owner", "app"):

@@ -28,17 +28,20 @@ class ContractStore(Store):
         Quote,
         index=(("owner", "state"), ("team",), ("customer",), ("opportunity",), ("state", "valid_until")),
         unique=(("number", "revision"),),
+        sealed={"accepter": None},
     )
     contracts = Collection(
         Contract,
         index=(("owner", "state"), ("team",), ("customer",), ("opportunity",), ("quote",), ("state",)),
         unique=(("number",),),
+        sealed={"signers.person": None},
     )
     contract_versions = Collection(
         ContractVersion,
         unique=(("contract", "version_number"),),
         append_only=True,
         follows=("contract", "contracts"),
+        sealed={"signers.person": None},
     )
     invoices = Collection(
         Invoice,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from chassis.kernel.refusals import Refused
+from chassis.sealing import EMAIL, NAME, PHONE
 from chassis.store import Collection, Shares, Store, Tx
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
 from services.customer.domain.lead import Lead
+
+# Who somebody is, at whose door: city and country stay open, people look for customers by them.
+ADDRESS = ("addresses.recipient", "addresses.street", "addresses.district", "addresses.postal_code")
 
 
 class CustomerStore(Store):
@@ -29,17 +33,23 @@ class CustomerStore(Store):
         ),
         unique=(("number",), ("external_id",)),
         private=("name_key", "legal_key"),
+        sealed={"emails": EMAIL, "phones": PHONE} | dict.fromkeys(ADDRESS),
     )
     contacts = Collection(
         Contact,
         index=(("customer",), ("owner",), ("team",)),
         unique=(("external_id",),),
         follows=("customer", "customers"),
-    )
+        sealed={
+            "display_name": NAME, "family_name": None, "given_name": None, "salutation": None,
+            "emails": EMAIL, "phones": PHONE, "note": None,
+        },
+    )  # fmt: skip
     leads = Collection(
         Lead,
         index=(("owner", "state"), ("team",), ("next_follow_up_date",)),
         unique=(("number",), ("external_id",)),
+        sealed={"person": NAME, "email": EMAIL, "phone": PHONE},
     )
 
 

@@ -41,6 +41,9 @@ from services.inventory.domain.warehouse import Warehouse
 Place = tuple[str, str]  # product, warehouse
 
 
+RECEIVER = dict.fromkeys(("ship_to.recipient", "ship_to.phone", "ship_to.street"))
+
+
 class InventoryStore(Store):
     """The tables of goods and orders."""
 
@@ -75,12 +78,14 @@ class InventoryStore(Store):
             ("team",),
         ),
         unique=(("number",),),
+        sealed=RECEIVER,
     )
     shipments = Collection(
         Shipment,
         index=(("order", "state"), ("owner", "state"), ("team",)),
         unique=(("number",),),
         follows=("order", "orders"),
+        sealed=RECEIVER,
     )
     # Which products were last told to be low, and how often that changed.
     stock_levels = Rows(

@@ -36,7 +36,7 @@ async def test_the_same_id_in_two_organizations_of_one_transaction_is_two_record
     async with notes.begin(here) as tx:
         assert (await tx.get(Setting, "settings/default")).text == "ours"
         tx.flush()
-        tx.enter(there)
+        await tx.enter(there)
         assert (await tx.get(Setting, "settings/default")).text == "theirs"
         assert [found.text for found in await tx.all(Setting)] == ["theirs"]
 

@@ -96,6 +96,13 @@ def main(found: Manifests, process: str) -> Manifest:
     return next(c for c in of(found, "Deployment")[process]["spec"]["template"]["spec"]["containers"])
 
 
+def keys_of(process: str) -> set[str]:
+    """The files of a process' key folder: its signing key, everybody's public ones, and a master key where
+    it keeps personal data."""
+    seals = importlib.import_module(f"{layout.module_of(process)}.service").SERVICE.store.seals
+    return {f"{process}.pem", "jwks.json"} | ({f"{process}.master"} if seals else set())
+
+
 def told(container: Manifest) -> dict[str, str]:
     """What a container's environment says."""
     return {each["name"]: each.get("value", "") for each in container.get("env", [])}

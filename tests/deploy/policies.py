@@ -19,6 +19,7 @@ from tests.deploy.cluster import (
     Manifest,
     Manifests,
     containers,
+    keys_of,
     main,
     of,
     process_of,
@@ -147,7 +148,7 @@ def _unknown(what: str, container: Manifest, pod: Manifest) -> Iterator[str]:
     }
     wanted = {value for name, value in env.items() if name in files}
     if keys := env.get("TRADEWIND_KEYS"):
-        wanted |= {f"{keys}/{container['args'][1]}.pem", f"{keys}/jwks.json"}
+        wanted |= {f"{keys}/{name}" for name in keys_of(container["args"][1])}
     if container["args"][0] != "migrate" or "--wait" not in container["args"]:
         if wanted != paths:
             yield f"{what} is told of {sorted(wanted ^ paths)}, or is not"

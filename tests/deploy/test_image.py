@@ -20,7 +20,7 @@ import yaml
 
 from chassis.settings import FILE, PEER, Settings, variables
 from stack import layout, secret_files
-from tests.deploy.cluster import ASKS, ROOT, manifests, of, process_of
+from tests.deploy.cluster import ASKS, ROOT, keys_of, manifests, of, process_of
 from tests.deploy.rehearse import instructions
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
@@ -116,7 +116,7 @@ def test_compose_tells_what_the_settings_read_and_mounts_what_it_tells() -> None
             assert key.startswith(PEER) or plain in known or own in known, f"{name} is told {key}"
             assert not key.endswith(FILE) or value in mounted, f"{name} is told of {value}"
         assert mounted - set(env.values()) == (
-            set() if name == "migrate" else {f"/etc/tradewind/keys/{f}" for f in (f"{name}.pem", "jwks.json")}
+            set() if name == "migrate" else {f"/etc/tradewind/keys/{f}" for f in keys_of(name)}
         )
         Settings.from_env(name, env={k: v for k, v in env.items() if not k.endswith(FILE)})
     for process in layout.PROCESSES:
