@@ -5,8 +5,8 @@ from alembic import op
 
 from chassis.migrate import install_sealing
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 # Signing in begins before the organization is known: looked up across organizations, ids for an answer.
 ACROSS = """
