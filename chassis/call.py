@@ -61,8 +61,8 @@ class Call:
     event: Any = None  # the FeedEvent being reacted to
     request: Any = None  # the message as it came
     session: str = ""  # "sessions/…" or "apiKeys/…": the credential behind the call
-    peer: str = ""  # the client's address and, of a public call, what the client calls itself,
-    agent: str = ""  # as the gateway says
+    peer: str = ""  # the client's address and what the client calls itself, as the gateway says; of a
+    agent: str = ""  # call between services the host and the service
     fields: FieldRules | None = None  # what the caller may not see or write of records; None: no rules
 
     def again(self) -> Call:

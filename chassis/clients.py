@@ -17,6 +17,7 @@ from chassis import telemetry
 from chassis.call import Call
 from chassis.identity import Principal, Signer
 from chassis.kernel.refusals import Refused
+from chassis.places import HERE
 from chassis.reasons import from_wire, status_of
 from chassis.tls import Identity, process_of
 
@@ -153,6 +154,8 @@ class Clients:
         metadata = [
             ("authorization", f"Bearer {self._token(call.tenant, actor)}"),
             ("accept-language", call.locale),
+            ("x-internal-peer", HERE),
+            ("x-internal-agent", f"services/{self.service}"),
         ]
         if trace := telemetry.traceparent() or call.traceparent:
             metadata.append(("traceparent", trace))

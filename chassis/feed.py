@@ -7,8 +7,9 @@ import importlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tradewind.type.v1 import feed_pb2
+from tradewind.type.v1 import audit_pb2, feed_pb2
 
+from chassis.audit import AuditRpc
 from chassis.call import Call
 from chassis.kernel.refusals import Refused
 from chassis.outbox import Outbox, Relay, part_of
@@ -21,7 +22,7 @@ POLL_SECONDS = 1.0
 def feed_of(service: str) -> type[Rpc]:
     """The rpc class of `tradewind.<service>.v1.EventsService`."""
     importlib.import_module(f"tradewind.{service}.v1.events_pb2")  # a service may have no events of its own
-    return type("FeedRpc", (_Feed,), {"service": f"tradewind.{service}.v1.EventsService"})
+    return type("FeedRpc", (_Feed, AuditRpc), {"service": f"tradewind.{service}.v1.EventsService"})
 
 
 class _Feed(Rpc):
@@ -43,12 +44,15 @@ class _Feed(Rpc):
         at = request.after_position
         relay: Relay = self.runtime.relay
         await outbox.refuse_purged(part, at + 1, [])
+        self.runtime.trail.note(call, audit_pb2.READ, fields=[f"{self.runtime.service.name}.events"])
         while True:
             _, head, _ = await outbox.head(part)
             while events := await outbox.read(part, at + 1, BATCH):
                 for event in events:
                     at = event.position
-                    if event.organization == call.tenant and (not wanted or event.type in wanted):
+                    if event.organization != call.tenant or event.type.endswith(".CallNoted"):
+                        continue
+                    if not wanted or event.type in wanted:
                         yield event
             if request.until_now and at >= head:
                 return

@@ -109,6 +109,11 @@ class Validator:
         document = json.loads((folder / "jwks.json").read_text())
         return cls({key["kid"]: jwt.PyJWK(key, algorithm="EdDSA").key for key in document["keys"]})
 
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The public keys by their names."""
+        return self._keys
+
     def verify(self, token: str) -> Principal:
         """Who the token speaks for, or UNAUTHENTICATED."""
         known = self._known.get(token)

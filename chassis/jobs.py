@@ -45,7 +45,10 @@ class Jobs:
         clients: Clients | None,
         outbox_days: int = 0,
     ) -> None:
-        self.chores = {"forget_answers": "SELECT forget_answers('7 days')"}
+        self.chores = {
+            "forget_answers": "SELECT forget_answers('7 days')",
+            "forget_checkpoints": "SELECT forget_checkpoints()",
+        }
         if outbox_days:
             self.chores["purge_outbox"] = f"SELECT outbox_purge('{outbox_days} days')"
         self.service, self.store, self.clients = service, store, clients

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from alembic.operations.ops import CreateTableOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
-from chassis import schema
+from chassis import audit_schema, schema
 from chassis.tables import camel
 
 TENANT = "tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid"
@@ -54,8 +55,11 @@ def upgrade(package: str, owner_url: str, app_url: str) -> list[str]:
         return found
 
     with engine.connect() as connection, EnvironmentContext(config, script, fn=steps) as environment:
-        # Two processes that migrate at once take turns; the second finds nothing left to do.
-        connection.execute(sa.text("SELECT pg_advisory_lock(7236450)"))
+        # Two processes that migrate at once take turns; the second finds nothing left to do. It asks again
+        # and again: waiting inside a statement, it would be waited for by an index made CONCURRENTLY.
+        while not connection.execute(sa.text("SELECT pg_try_advisory_lock(7236450)")).scalar():
+            connection.commit()
+            time.sleep(0.2)
         connection.commit()
         environment.configure(connection=connection, transactional_ddl=True)
         with environment.begin_transaction():
@@ -128,6 +132,7 @@ def secure(table: str, append_only: bool = False) -> None:
         "outbox_head": "SELECT", "outbox": "SELECT, INSERT", "outbox_branches": "SELECT",
         # Generations end, and phases change, by the owner's hand.
         "sealing": "SELECT, UPDATE (shared)", "data_keys": "SELECT, INSERT",
+        "call_places": "SELECT, INSERT", "checkpoints": "SELECT, INSERT",
     }  # fmt: skip
     verbs = owners.get(table, verbs)
     if role:
@@ -184,6 +189,21 @@ def install_sealing() -> None:
     op.get_bind().exec_driver_sql(schema.SCHEMA_4.replace("%", "%%"))
     for table in schema.TABLES_4:
         secure(table)
+
+
+def install_audit() -> None:
+    """Where calls come from, what the hash of a fact covers, and the checkpoints of others."""
+    op.get_bind().exec_driver_sql(audit_schema.SCHEMA_AUDIT.replace("%", "%%"))
+    for table in audit_schema.TABLES_AUDIT:
+        secure(table)
+
+
+def index_audit() -> None:
+    """The indexes that the audit trail is read by; made beside the work, and anew if that was broken off."""
+    with op.get_context().autocommit_block():
+        for name, what in audit_schema.INDEXES_AUDIT.items():
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            op.execute(f"CREATE INDEX CONCURRENTLY {name} ON outbox {what}")
 
 
 def main() -> None:

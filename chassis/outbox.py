@@ -95,7 +95,9 @@ def impersonal(message: Any) -> Any:
     return message
 
 
-def row(event: Message, record: str, version: int, nth: int, call: Call, cause: str) -> list[Any]:
+def row(
+    event: Message, record: str, version: int, nth: int, call: Call, cause: str, place: str = ""
+) -> list[Any]:
     """The outbox row of one event, in the order of writes.FACT_COLUMNS."""
     source = call.event
     if not cause:
@@ -103,7 +105,7 @@ def row(event: Message, record: str, version: int, nth: int, call: Call, cause: 
     return [
         part_of(call.tenant), new_id(), call.tenant, record, version, nth, event.DESCRIPTOR.full_name,
         impersonal(event).SerializeToString(deterministic=True), call.user, call.actor, cause,
-        telemetry.traceparent() or call.traceparent, call.now,
+        telemetry.traceparent() or call.traceparent, call.now, place,
     ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from tradewind.type.v1 import options_pb2
 
-from chassis import requests, telemetry
+from chassis import requests, sensitive, telemetry
 from chassis.call import Call
 from chassis.deadlines import Deadlines
 from chassis.field_rules import FieldRules, descriptor_of
@@ -34,7 +34,9 @@ from chassis.identity import Principal, Validator
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.reasons import FINAL, Reasons
+from chassis.recording import Recorder
 from chassis.store import Replayed, Store, request_hash
+from chassis.trail import Trail
 
 if TYPE_CHECKING:
     from chassis.clients import Clients
@@ -66,6 +68,8 @@ class Policy:
     reads: tuple[str, ...]  # the "collection.field"s that an answer is counted from
     request: type[Message]
     response: type[Message]
+    shows: bool = False  # its answer may hold something sensitive, which is put on record
+    exports: bool = False  # data leave the platform as a whole
 
 
 def policy_of(method: MethodDescriptor) -> Policy:
@@ -85,6 +89,8 @@ def policy_of(method: MethodDescriptor) -> Policy:
         scoped=access.scope == options_pb2.RECORDS, effects=effects, streams=method.server_streaming,
         has_request_id="request_id" in method.input_type.fields_by_name,
         may_be_dry="validate_only" in method.input_type.fields_by_name, reads=tuple(access.reads),
+        shows=name.startswith("Export") or (not effects and sensitive.may_show(method.output_type)),
+        exports=name.startswith("Export"),
         request=GetMessageClass(method.input_type), response=GetMessageClass(method.output_type),
     )  # fmt: skip
 
@@ -130,6 +136,7 @@ class Server:
     def __init__(self, service: str, store: Store, validator: Validator, clients: Clients | None) -> None:
         self.service, self.store, self.validator, self.clients = service, store, validator, clients
         self.reasons, self.deadlines = Reasons(service), Deadlines()
+        self.recorder = Recorder(Trail(service, store), validator)
         # (method, authorization) → until when it holds, and a call as it follows from both
         self._admitted: dict[tuple[str, str], tuple[float, Call]] = {}
 
@@ -180,11 +187,17 @@ class Server:
     ) -> tuple[Message | bytes | None, status_pb2.Status | None]:
         """The answer, or the status of a refusal, as far as the caller may see either."""
         rules: FieldRules | None = None
+        call: Call | None = None
         try:
-            call = self._admit(policy, request, context, metadata)
+            remaining = _remaining(context)
+            call = self._call(policy, metadata)
+            self._admit(policy, request, remaining, call)
             rules = call.fields
             answer = await self._carry_out(policy, handler, request, call)
-            return (rules.shown(answer) if rules else answer), None
+            seen = rules.shown(answer) if rules else answer
+            if policy.shows:
+                self.recorder.shown(policy, seen, call)
+            return seen, None
         except Replayed as replayed:  # as it was answered then, by the rules of now
             if replayed.refused:
                 status = status_pb2.Status.FromString(replayed.response)
@@ -194,6 +207,7 @@ class Server:
             return replayed.response, None
         except Exception as problem:
             status = self._status(problem, metadata)
+            self.recorder.refused(policy, problem, status.code, request, call, metadata)
             return None, rules.status(status) if rules else status
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -206,25 +220,25 @@ class Server:
         async def carry_out(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             metadata, status = _metadata(context), None
             rules: FieldRules | None = None
+            call: Call | None = None
             try:
-                call = self._admit(policy, request, context, metadata)
+                remaining = _remaining(context)
+                call = self._call(policy, metadata)
+                self._admit(policy, request, remaining, call)
                 rules = call.fields
                 async for item in handler(request, call):
                     yield rules.shown(item) if rules else item
             except Exception as problem:
                 status = self._status(problem, metadata)
+                self.recorder.refused(policy, problem, status.code, request, call, metadata)
                 status = rules.status(status) if rules else status
             if status is not None:
                 await context.abort_with_status(rpc_status.to_status(status))
 
         return carry_out
 
-    def _admit(self, policy: Policy, request: Message | None, context: Any, metadata: dict[str, str]) -> Call:
-        """The call, once its deadline, principal, permission and request are in order."""
-        remaining = context.time_remaining()
-        if remaining is None:
-            raise Refused("DEADLINE_REQUIRED")
-        call = self._call(policy, metadata)
+    def _admit(self, policy: Policy, request: Message | None, remaining: float, call: Call) -> None:
+        """Let a call in whose principal and permission are in order, once its request is."""
         if request is None:
             raise Refused("BODY_INVALID", problem=f"these bytes are no {policy.request.DESCRIPTOR.name}")
         call.deadline = time.monotonic() + remaining
@@ -240,7 +254,6 @@ class Server:
                 call.request_hash = request_hash(request)
         if policy.may_be_dry:
             call.validate_only = request.validate_only  # type: ignore[attr-defined]
-        return call
 
     def _check(self, request: Message) -> None:
         """Refuse a request that breaks the contract."""
@@ -258,7 +271,7 @@ class Server:
             self._admitted[key] = expires, like
         call = like.again()
         call.traceparent = metadata.get("traceparent", "")
-        call.peer = metadata.get("x-internal-peer", "")
+        call.peer, call.agent = metadata.get("x-internal-peer", ""), metadata.get("x-internal-agent", "")
         if locale := metadata.get("accept-language", ""):
             call.locale = locale[:16]
         return call
@@ -392,6 +405,14 @@ def refusal_of(problem: BaseException) -> Refused | None:
     if isinstance(problem, TimeoutError):
         return Refused("DEADLINE_EXCEEDED")
     return None
+
+
+def _remaining(context: Any) -> float:
+    """Seconds until the caller gives up; a call that says none is refused."""
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        raise Refused("DEADLINE_REQUIRED")
+    return remaining
 
 
 def _metadata(context: grpc.aio.ServicerContext) -> dict[str, str]:

@@ -6,6 +6,8 @@ they are functions that run as the owner of the tables, with a fixed search_path
 positions to the process itself.
 """
 
+from chassis.audit_schema import TABLES_AUDIT
+
 TABLES_1 = ("answers", "outbox", "outbox_head", "event_cursor", "parked_events", "number_series",
             "tenants", "sagas", "jobs")  # fmt: skip
 
@@ -284,4 +286,4 @@ CREATE TABLE blind_index (
 CREATE INDEX blind_index_by_record ON blind_index (tenant_id, record);
 """
 
-TABLES = (*TABLES_1, *TABLES_2, *TABLES_3, *TABLES_SHARES, *TABLES_4)
+TABLES = (*TABLES_1, *TABLES_2, *TABLES_3, *TABLES_SHARES, *TABLES_4, *TABLES_AUDIT)

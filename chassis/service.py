@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection
 
 from chassis import telemetry
 from chassis.bus import Bus
+from chassis.checkpoints import Keeper
 from chassis.clients import Clients
 from chassis.database import Database
 from chassis.events import Consumer
@@ -94,6 +95,11 @@ class Runtime:
                 check_declared(shape, kept.sealed)
         self.server = Server(service.name, self.store, self.validator, self.clients)
         self.watch = Watch(service.name, self.store, service.checks, self.jobs)
+        self.trail = self.server.recorder.trail
+        self.store.places.key = self.signer.secret("places")
+        self.keeper = Keeper(
+            service.name, self.store, service.keeps, self.clients, self.jobs, self.validator.keys
+        )
         self.gauges = Gauges(self)
         self.health = health.aio.HealthServicer()
         self.leaving = asyncio.Event()  # set once the process is to end: streams end then
@@ -128,6 +134,7 @@ class Service:
     checks: Sequence[Law] = ()
     seed: Any = None
     callers: Sequence[str] = ()  # the processes that ask it, or are told its facts: the arrows towards it
+    keeps: Sequence[str] = ()  # whose checkpoints it keeps: each service's are kept by two others
     key: str = ""  # the process it is part of and whose signing key it uses, when not of its own name
     package: str = field(default="")
 
@@ -185,6 +192,7 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LET_GO_SECONDS):
                     await asyncio.gather(*tasks, return_exceptions=True)
+            await runtime.trail.stop()
             await runtime.close()
 
     def _background(self, runtime: Runtime) -> list[Any]:
@@ -195,6 +203,8 @@ class Service:
             runtime.jobs.run(),
             runtime.sagas.run(),
             runtime.watch.run(),
+            runtime.trail.run(),
+            runtime.keeper.run(),
         ]
 
     def main(self) -> None:

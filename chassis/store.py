@@ -39,6 +39,7 @@ from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
 from chassis.keys import Keys
 from chassis.pipe import Asked, Pipe
+from chassis.places import HERE, LONGEST_DEVICE, Places
 from chassis.seals import Seals
 from chassis.tables import Collection, ReadModel, Rows, Shares, quoted
 from chassis.writes import Writes
@@ -115,6 +116,7 @@ class Store:
             raise RuntimeError(f"{type(self).__name__} keeps personal values: it needs keys")
         self.woken = asyncio.Event()  # set after a commit that left events: the relay waits for it
         self.known_organizations: set[str] = set()  # those in the table `tenants`
+        self.places = Places()
         self.version_floor = -1  # not known yet; see know_floor
 
     async def know_floor(self) -> None:
@@ -167,6 +169,7 @@ class Store:
                     await pipe.rollback()
         if not call.validate_only:
             self.known_organizations |= tx.organizations
+            self.places.keep(tx.places)
             if tx.emitted:
                 self.woken.set()
 
@@ -179,6 +182,7 @@ class Tx:
         self.writes = Writes()
         self.emitted = 0
         self.organizations: set[str] = set()
+        self.places: set[tuple[str, str]] = set()
         self.batch: Sequence[Any] = ()  # the events applied in it: what a reaction may read ahead for
         self._seen: dict[tuple[str, str], Record] = {}
         self._unscoped: set[tuple[str, str]] = set()  # seen, but perhaps beyond the caller's scope
@@ -443,7 +447,20 @@ class Tx:
         self._nth[record, version] = nth + 1
         self.emitted += 1
         self._know()
-        self.writes.fact(outbox.row(event, record, version, nth, self.call, cause))
+        self.writes.fact(outbox.row(event, record, version, nth, self.call, cause, self.place()))
+
+    def place(self) -> str:
+        """From where the call comes, as facts name it; who works for itself is where its process is."""
+        call, places = self.call, self.store.places
+        network, device = (call.peer, call.agent) if call.peer else (HERE, call.user)
+        digest = places.digest(call.tenant, network, device)
+        if (row := (call.tenant, digest)) not in places.kept and row not in self.places:
+            self.places.add(row)
+            self.writes.raw(
+                "INSERT INTO call_places (tenant_id, id, network, device) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING RETURNING 1", [*row, network, device[:LONGEST_DEVICE]],
+            )  # fmt: skip
+        return digest
 
     def _know(self) -> None:
         """Jobs, laws and rebuilds go through the organizations that have anything here at all."""
@@ -469,13 +486,13 @@ class Tx:
     def attempt(self) -> Iterator[None]:
         """What is written inside, where nothing may be awaited, is forgotten if it ends in a refusal."""
         kept = (self.writes.copy(), dict(self._seen), set(self._unscoped), set(self._purged),
-                dict(self._nth), self.emitted, set(self.organizations))  # fmt: skip
+                dict(self._nth), self.emitted, set(self.organizations), set(self.places))  # fmt: skip
         seals = self.seals.state()
         try:
             yield
         except Refused:
             (self.writes, self._seen, self._unscoped, self._purged,
-             self._nth, self.emitted, self.organizations) = kept  # fmt: skip
+             self._nth, self.emitted, self.organizations, self.places) = kept  # fmt: skip
             self.seals.put_back(seals)
             raise
 

@@ -18,11 +18,11 @@ from chassis.tables import Collection, Rows, quoted
 
 FACT_COLUMNS = (
     "part, event_id, tenant_id, record, record_version, nth, type, payload, actor, on_behalf_of, cause,"
-    " traceparent, occurred_at"
+    " traceparent, occurred_at, place"
 )
 _FACT_TYPES = (
     "smallint", "uuid", "uuid", "text", "bigint", "smallint", "text", "bytea", "text", "text", "text", "text",
-    "timestamptz",
+    "timestamptz", "text",
 )  # fmt: skip
 ANSWER_COLUMNS = "tenant_id, principal, method, request_id, request_hash, refused, response"
 _ANSWER_TYPES = ["uuid", "text", "text", "text", "bytea", "boolean", "bytea"]

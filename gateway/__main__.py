@@ -46,7 +46,7 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
         # Access is asked like every other service, by its own address.
         upstream = Upstream({**settings.peers, "access": f"127.0.0.1:{port}"}, runtime.identity)
         open_parts.push_async_callback(upstream.close)
-        identify = Identifier(runtime.store, runtime.signer)
+        identify = Identifier(runtime.store, runtime.signer, trail=runtime.trail)
         contract, limits = Contract.load(), Limits(bounds)
         door = _door(settings)
         edge = await serve_edge(

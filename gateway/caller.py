@@ -59,16 +59,19 @@ def metadata_for(
 ) -> Metadata:
     """What a service is told with a call: made here from nothing, so no client's header gets through.
 
-    Without a *locale* the caller's own counts. The address it comes from is told too.
+    Without a *locale* the caller's own counts. Told too is the address it comes from, and what it is called.
     """
-    told = [("traceparent", traceparent), ("x-internal-peer", peer)]
+    device = agent if agent.isprintable() and agent.isascii() else _printable(agent)
+    told = [("traceparent", traceparent), ("x-internal-peer", peer), ("x-internal-agent", device[:200])]
     if locale:
         told.append(("accept-language", locale))
     if identity is not None:
         told.append(("authorization", f"Bearer {identity.token}"))
-    else:
-        told.append(("x-internal-agent", "".join(c for c in agent[:200] if " " <= c <= "~")))
     return tuple(told)
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text[:200] if " " <= c <= "~")
 
 
 def check_reach(identity: Identity, method: str) -> None:

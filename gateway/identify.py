@@ -16,12 +16,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tradewind.type.v1 import audit_pb2
+
 from chassis.call import Call
 from chassis.field_rules import FieldRules
 from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.store import Store, Tx, utc_now
+from chassis.trail import Trail
 from gateway.domain.api_key import SEEN as KEY_SEEN
 from gateway.domain.api_key import ApiKey
 from gateway.domain.organization import Networks, Organization, within
@@ -77,6 +80,14 @@ class _Known:
     limited: bool
 
 
+class _Ended(Refused):
+    """A credential that was good once, or is elsewhere: it is known whose."""
+
+    def __init__(self, tenant: str, user: str, reason: str = "UNAUTHENTICATED", **facts: object) -> None:
+        super().__init__(reason, **facts)
+        self.tenant, self.user = tenant, user
+
+
 class Identifier:
     """`await identify(authorization, peer)`; one per process."""
 
@@ -86,8 +97,10 @@ class Identifier:
         signer: Signer,
         clock: Clock = time.monotonic,
         now: Now = utc_now,
+        trail: Trail | None = None,
     ) -> None:
         self._store, self._signer, self._clock, self._now = store, signer, clock, now
+        self._trail = trail
         self._known: OrderedDict[str, tuple[float, _Known]] = OrderedDict()
         self._directories: OrderedDict[str, tuple[float, _Directory]] = OrderedDict()
         self._minted: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
@@ -104,12 +117,18 @@ class Identifier:
     async def _found(self, secret: str, peer: str, kinds: tuple[str, ...]) -> Identity:
         if not secret.startswith(tuple(PREFIXES[kind] for kind in kinds)):
             raise Refused("UNAUTHENTICATED", problem="the token is unknown or over")
-        known = await self._look_up(digest(secret), secret, kinds)
-        if self._now() >= known.good_until:
-            raise Refused("UNAUTHENTICATED", problem="the token is over")
-        if known.networks and not within(known.networks, peer):
-            raise Refused("NETWORK_REFUSED")
-        who = known.principal
+        try:
+            known = await self._look_up(digest(secret), secret, kinds)
+            who = known.principal
+            if self._now() >= known.good_until:
+                raise _Ended(who.tenant, who.user, problem="the token is over")
+            if known.networks and not within(known.networks, peer):
+                raise _Ended(who.tenant, who.user, "NETWORK_REFUSED")
+        except _Ended as ended:
+            if self._trail is not None:
+                call = Call(tenant=ended.tenant, user=ended.user, peer=peer)
+                self._trail.note(call, audit_pb2.REFUSED, reason=ended.reason)
+            raise
         return Identity(
             self._token(who), who.user, who.tenant, who.session, known.permissions, who.version, known.limited
         )
@@ -162,9 +181,9 @@ class Identifier:
         except Refused:
             raise Refused("UNAUTHENTICATED", problem="the account is gone") from None
         if not credential.good(now):
-            raise Refused("UNAUTHENTICATED", problem="the session or key was ended")
+            raise _Ended(found.tenant, credential.owner, problem="the session or key was ended")
         if user.state is not State.ACTIVE:
-            raise Refused("UNAUTHENTICATED", problem="the account is not active")
+            raise _Ended(found.tenant, credential.owner, problem="the account is not active")
         directory = await self._directory(tx, found.tenant)
         roles = [directory.roles[name] for name in user.roles if name in directory.roles]
         permissions, rules = permissions_of(roles), rules_for(roles)

@@ -78,6 +78,13 @@ class Account:
     organization: str
 
 
+Failed = Callable[[str, str], None]
+
+
+def _nobody(_tenant: str, _user: str) -> None:
+    """Nobody wants to know."""
+
+
 class Login:
     """Finds whose e-mail and password these are."""
 
@@ -85,21 +92,29 @@ class Login:
         self._store = store
         self.throttle = Throttle(store, signer, "passwords", throttle.PASSWORDS)
 
-    async def account(self, email: str, password: str, organization: str, network: str) -> Account:
-        """The one active account they open, or a refusal that tells nothing else."""
+    async def account(
+        self, email: str, password: str, organization: str, network: str, failed: Failed = _nobody
+    ) -> Account:
+        """The one active account they open, or a refusal that tells nothing else.
+
+        *failed* is told whose password it was not, (organization, user) by (organization, user).
+        """
         key = normal_email(email)
         await self.throttle.begin(key, network)
         found = await accounts(self._store, key)
-        right = []
+        right, wrong = [], []
         # An unknown address costs what a known one does: a look into the database and a hash.
         for tenant, user in found[:MOST_ACCOUNTS] or [(NOBODY, "")]:
             name, kept = await self._kept(tenant, user)
-            if organization and organization not in (name, f"organizations/{tenant}"):
-                kept = ""
-            if await PASSWORDS.verify(kept, password):
+            meant = not organization or organization in (name, f"organizations/{tenant}")
+            if await PASSWORDS.verify(kept if meant else "", password):
                 right.append(Account(tenant, user, name))
+            elif meant:
+                wrong.append((tenant, user))
         if not right:
             await self.throttle.failed(key, network)
+            for tenant, user in wrong:
+                failed(tenant, user)
             raise Refused("SIGN_IN_REFUSED")
         await self.throttle.succeeded(key, network)
         if len(right) > 1:

@@ -16,7 +16,8 @@ ABOUT = """Everything the platform can do, over HTTP and JSON.
 
 Sign in with `POST /v1/sessions`, then send `Authorization: Bearer <accessToken>`; an API key is sent alike.
 JSON follows proto3: lowerCamelCase names (snake_case is read too), 64-bit integers as strings, times as
-RFC 3339, fields that hold their default left out. gRPC serves the same methods, by their `operationId`.
+RFC 3339, fields that hold their default left out. gRPC serves the same methods, by their `operationId` up to
+its colon.
 
 **Refusals** are `application/problem+json`: a `reason` to act on, the `facts` behind it, a sentence in the
 language of `Accept-Language`, the fields at fault in `violations`, the `trace` to quote when asking.
@@ -107,9 +108,13 @@ def _tag(service: str) -> str:
     return f"{home}: {re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', noun)}"
 
 
-def operation_id(method: Method) -> str:
-    """The method's name in gRPC: unique, and the same word in both protocols."""
-    return method.full_name
+def operation_id(rule: Rule) -> str:
+    """The method's name in gRPC; of a method that is reached by several paths, all but the first of them
+    have the word that tells them apart behind it."""
+    method = rule.method
+    if rule.template == method.routes[0].template:
+        return method.full_name
+    return f"{method.full_name}:{rule.segments[1]}"
 
 
 def open_path(rule: Rule, singulars: dict[str, str]) -> tuple[str, list[str]]:
@@ -145,7 +150,7 @@ def _operation(rule: Rule, variables: list[str], schemas: Schemas) -> dict[str, 
     method = rule.method
     summary = method.comment.partition("\n\n")[0]
     operation: dict[str, Any] = {
-        "operationId": operation_id(method),
+        "operationId": operation_id(rule),
         "tags": [_tag(method.service)],
         "summary": " ".join(summary.split()),
         "description": method.comment,

@@ -96,6 +96,7 @@ def _operation(document: Json, path: str, verb: str, operation: Json) -> str:
     name = operation["operationId"]
     made = [f'<article id="{_anchor(name)}" data-find="{_words(path, verb, operation)}"><header>']
     made += [f"<span class='verb {verb}'>{verb.upper()}</span><h3><code>{escape(path)}</code></h3>"]
+    name = name.partition(":")[0]
     made += [f"<span class=dim>{escape(name.rpartition('.')[2])}</span></header><div>"]
     made += [prose(operation["description"])]
     effects = "has effects" if operation["x-effects"] else "only reads"

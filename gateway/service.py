@@ -6,6 +6,7 @@ from chassis.laws import Law
 from chassis.service import Service
 from gateway import jobs
 from gateway.rpc.api_key import ApiKeyRpc
+from gateway.rpc.audit import AuditRpc
 from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
 from gateway.rpc.organization import OrganizationRpc
 from gateway.rpc.role import RoleRpc
@@ -76,8 +77,9 @@ LAWS = (
 SERVICE = Service(
     "access", AccessStore,
     rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc,
-          HandoverItemRpc],
+          HandoverItemRpc, AuditRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),
+    keeps=("analytics", "customer", "inventory"),
     key="gateway", package="gateway",
 )  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tradewind.access.v1 import events_pb2 as events
 from tradewind.access.v1 import role_pb2, user_pb2
 from tradewind.access.v1 import session_pb2 as api
+from tradewind.type.v1 import audit_pb2
 
 from chassis.call import Call
 from chassis.kernel.record import replace
@@ -73,7 +75,10 @@ class SessionRpc(Rpc):
             answer.refresh_token = self.mint.secret("refresh", key, generation)
 
     async def CreateSession(self, request: api.CreateSessionRequest, call: Call) -> Any:
-        account = await self.login.account(request.email, request.password, request.organization, call.peer)
+        failed = partial(self._failed, call)
+        account = await self.login.account(
+            request.email, request.password, request.organization, call.peer, failed
+        )
         own = replace(call, tenant=account.tenant, user=f"users/{account.user}", scope="all")
         device, kind = request.device or call.agent, kind_of(request.kind)
         async with self.store.begin(own) as tx:
@@ -116,6 +121,7 @@ class SessionRpc(Rpc):
             raise
         if answer is None:
             await self.second.throttle.failed(waiting.person, call.peer)
+            self._failed(call, waiting.tenant, waiting.person, "CODE_REFUSED")
             raise Refused("CODE_REFUSED")
         await self.second.throttle.succeeded(waiting.person, call.peer)
         return answer
@@ -160,6 +166,11 @@ class SessionRpc(Rpc):
                 [own.tenant, waiting.id],
             )
         return None
+
+    def _failed(self, call: Call, tenant: str, user: str, reason: str = "SIGN_IN_REFUSED") -> None:
+        """On record by the user's name; tries at accounts that there are not are counted."""
+        whose = replace(call, tenant=tenant if user else "", user=f"users/{user}")
+        self.runtime.trail.note(whose, audit_pb2.SIGN_IN_FAILED, reason=reason)
 
     def _sign_in(self, tx: Tx, session: Session, user: User) -> api.SignIn:
         """The answer, still without its tokens, which are recognised from the commit on."""

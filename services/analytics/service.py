@@ -66,5 +66,6 @@ SERVICE = Service(
     rpcs=[ReportRpc],
     reactions=reactions,
     checks=LAWS,
-    callers=("gateway",),
+    callers=("gateway", "customer"),
+    keeps=("access", "contract", "opportunity"),
 )

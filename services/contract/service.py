@@ -135,4 +135,5 @@ SERVICE = Service(
     jobs=jobs,
     checks=LAWS,
     callers=("gateway", "opportunity", "inventory", "analytics"),
+    keeps=("customer", "opportunity"),
 )

@@ -18,4 +18,5 @@ SERVICE = Service(
     repairs=repairs,
     checks=LAWS,
     callers=("gateway", "opportunity", "contract", "analytics"),
+    keeps=("analytics", "inventory"),
 )

@@ -35,4 +35,5 @@ SERVICE = Service(
     sagas=(CONFIRM,),
     checks=LAWS,
     callers=("gateway", "customer", "contract", "analytics"),
+    keeps=("contract",),
 )

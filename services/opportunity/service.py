@@ -17,4 +17,5 @@ SERVICE = Service(
     repairs=repairs,
     checks=LAWS,
     callers=("gateway", "contract", "analytics"),
+    keeps=("access",),
 )

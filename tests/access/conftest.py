@@ -100,7 +100,7 @@ async def make_company(access: Running, email: str = "") -> Company:
         access.runtime.settings, display_name=name, email=email, password=PASSWORD, locale="zh-CN",
         time_zone="Asia/Shanghai", currency="CNY",
     )  # fmt: skip
-    identify = Identifier(access.runtime.store, access.runtime.signer)
+    identify = Identifier(access.runtime.store, access.runtime.signer, trail=access.runtime.trail)
     return Company(access, identify, made["organization"], name, email)
 
 

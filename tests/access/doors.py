@@ -15,7 +15,6 @@ from gateway.cookies import Cookies
 from gateway.grpc_edge import serve_edge
 from gateway.http import serve_http
 from gateway.identify import Identifier
-from gateway.limits import Limits, LimitSettings
 from gateway.oauth import oauth_pages
 from gateway.upstream import Upstream
 from tests.access.conftest import PASSWORD
@@ -58,23 +57,23 @@ class Doors:
 
 
 @asynccontextmanager
-async def opened(
-    access: Running, *others: Running, bounds: LimitSettings | None = None
-) -> AsyncIterator[Doors]:
+async def opened(access: Running, *others: Running) -> AsyncIterator[Doors]:
     """Both doors before access and other services."""
     upstream = Upstream({one.service.name: one.address for one in (access, *others)})
     store, signer = access.runtime.store, access.runtime.signer
-    identify, contract = Identifier(store, signer), Contract.load()
-    more, cookies = oauth_pages(store, signer, ORIGIN), Cookies(identify, store, signer)
-    limits = Limits(bounds)
-    parts: dict[str, Any] = {
-        "identify": identify,
-        "upstream": upstream,
-        "contract": contract,
-        "limits": limits,
-    }
-    http = await serve_http("127.0.0.1", 0, more_pages=more, cookies=cookies, **parts)
-    edge = await serve_edge("127.0.0.1", 0, **parts)
+    identify, contract = Identifier(store, signer, trail=access.runtime.trail), Contract.load()
+    more = oauth_pages(store, signer, ORIGIN)
+    cookies = Cookies(identify, store, signer)
+    http = await serve_http(
+        "127.0.0.1",
+        0,
+        identify=identify,
+        upstream=upstream,
+        contract=contract,
+        more_pages=more,
+        cookies=cookies,
+    )
+    edge = await serve_edge("127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract)
     found = Doors(f"http://127.0.0.1:{http.port}", f"127.0.0.1:{edge.port}")
     yield found
     await found.client.aclose()

@@ -57,13 +57,13 @@ def test_kubernetes_knows_every_field(tmp_path: Path) -> None:
 
 
 def test_the_table_of_arrows_is_what_the_code_does() -> None:
-    """Reactions replay from their sources, and what is asked by name stands in the code."""
+    """Reactions replay from their sources, checkpoints are asked for, other methods stand in the code."""
     for process in layout.SERVICES:
         service = importlib.import_module(f"services.{process}.service").SERVICE
         sources = {name.split(".")[1] for name in reactions_of(service.reactions)}
         code = "\n".join(path.read_text("utf-8") for path in (ROOT / "services" / process).rglob("*.py"))
         named = set(re.findall(r'"tradewind\.([a-z]+)\.v1\.\w+Service\.\w+"', code)) - {process}
-        assert cluster.ASKS[process] == sources | named, process
+        assert cluster.ASKS[process] == sources | named | set(service.keeps), process
     assert cluster.ASKS["gateway"] == set(layout.SERVICES)
 
 

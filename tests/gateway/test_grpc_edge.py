@@ -85,7 +85,8 @@ async def test_what_a_client_says_of_itself_does_not_reach_the_service(edge, not
     told = (("accept-language", "zh-CN"), ("traceparent", trace))
     await ask(edge, notes, "GetNote", metadata=TOKEN + forged + told)
     seen = {key for key in notes.server.told if not key.startswith(("grpc-", "user-agent"))}
-    assert seen == {"authorization", "accept-language", "traceparent", "x-internal-peer"}
+    ours = {"x-internal-peer", "x-internal-agent"}  # from where the call came, as the gateway has seen it
+    assert seen == {"authorization", "accept-language", "traceparent"} | ours
     assert notes.server.told["x-internal-peer"] == "127.0.0.1"
     assert (notes.server.told["accept-language"], notes.server.told["traceparent"]) == ("zh", trace)
     await ask(edge, notes, "Knock", metadata=forged)
