@@ -67,7 +67,14 @@ def parser() -> argparse.ArgumentParser:
     bring.add_argument("--as", dest="email", metavar="EMAIL", help="who imports; one of sign-ins.json")
     bring.add_argument("--organization", metavar="NAME", help="import into a new organization of this name")
     bring.add_argument("--report", type=Path, help="write the verdict on every row to this CSV file")
-    add("verify", "Check the conservation laws of every service; exit code 1 when one is broken.", _verify)
+    verify = add(
+        "verify", "Check the conservation laws of every service; exit code 1 when one is broken.", _verify
+    )
+    verify.add_argument(
+        "--audit",
+        action="store_true",
+        help="compute the chains of facts again instead: was anything altered?",
+    )
     again = add("rebuild", "Have read models counted again from the first fact.", _rebuild)
     again.add_argument("service", choices=layout.REBUILDABLE)
     backup = add("backup", "Write every database into a folder, with a manifest.", _backup)
@@ -170,7 +177,7 @@ def _import(wanted: argparse.Namespace) -> int:
 def _verify(wanted: argparse.Namespace) -> int:
     from stack import commands
 
-    return commands.verify()
+    return commands.verify(audit=wanted.audit)
 
 
 def _rebuild(wanted: argparse.Namespace) -> int:

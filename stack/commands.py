@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chassis.kernel.refusals import Refused
+from stack import audit as trail
 from stack import demo, layout, operations, people
 from stack.api import Api, ApiRefused
 from stack.expressions import MappingWrong
@@ -84,12 +85,14 @@ def seed(*, empty: bool) -> int:
     return 0
 
 
-def verify() -> int:
-    """Print what every conservation law says; 1 when one is broken."""
+def verify(*, audit: bool) -> int:
+    """Print what every conservation law says, or every chain of facts; 1 when one is broken."""
     wanted = layout.Servers.from_env()
     if wanted.postgres and not (wanted.home / "postgres").exists():
         raise NotPossible(f"There is no installation in {wanted.home}; `tradewind up` makes one.")
     with servers_here() as servers:
+        if audit:
+            return trail.show(servers)
         verdicts = operations.verify_all(servers)
     rows = []
     for verdict in verdicts:
