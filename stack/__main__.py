@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     secrets.add_argument(
         "--kubernetes", metavar="NAMESPACE", help="print them as Secrets for `kubectl apply -f -`"
     )
+    secrets.add_argument("--tls", action="store_true", help="the brokers are met over TLS")
     certify = add("certify", "Make this installation's certificates, or renew those that end soon.", _certify)
     certify.add_argument("--again", action="store_true", help="renew all of them")
     certify.add_argument(
@@ -153,7 +154,7 @@ def _health(wanted: argparse.Namespace) -> int:
 def _secrets(wanted: argparse.Namespace) -> int:
     from stack import secret_files
 
-    return secret_files.make(wanted.folder, wanted.kubernetes)
+    return secret_files.make(wanted.folder, wanted.kubernetes, encrypted=wanted.tls)
 
 
 def _certify(wanted: argparse.Namespace) -> int:

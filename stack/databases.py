@@ -29,6 +29,9 @@ def ensure(admin: str, name: str, *, owner_password: str, app_password: str) -> 
         for statement in (
             "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
             "GRANT CONNECT ON DATABASE {database} TO {app}",
+            # Those that every cluster has are open to every role otherwise.
+            "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
+            "REVOKE CONNECT ON DATABASE template1 FROM PUBLIC",
         ):
             db.execute(sql.SQL(statement).format(database=sql.Identifier(name), app=sql.Identifier(app)))
     with psycopg.connect(admin, dbname=name, autocommit=True) as db:

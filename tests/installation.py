@@ -50,6 +50,7 @@ class Installation:
         self.env |= env
         self.http = f"http://127.0.0.1:{self.env['TRADEWIND_HTTP_PORT']}"
         self.grpc = f"127.0.0.1:{self.env['TRADEWIND_GRPC_PORT']}"
+        self.authority: Path | None = None  # who signed its certificates, where it has any
 
     def tradewind(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
@@ -65,6 +66,9 @@ class Installation:
         """Start everything; what was printed."""
         said = self.tradewind("up", "--detach", *flags)
         assert said.returncode == 0, f"{said.stdout}\n{said.stderr}\n{self.logs()}"
+        if "--tls" in flags:
+            self.http = self.http.replace("http:", "https:")
+            self.authority = self.home / "tls/ca.crt"
         return said.stdout
 
     def down(self) -> None:
@@ -97,7 +101,9 @@ class Installation:
     async def api(self, role: str = "administrator", **more: Any) -> Api:
         """The calls of the first person of that role."""
         person = self.sign_in(role)
-        return await Api(self.http, **more).sign_in(person["email"], person["password"])
+        return await Api(self.http, authority=self.authority, **more).sign_in(
+            person["email"], person["password"]
+        )
 
     def logs(self, lines: int = 15) -> str:
         """The end of every log, for a failure's message."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import tomllib
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import yaml
 
 from chassis.settings import FILE, PEER, Settings, variables
+from chassis.tls import AUTHORITIES, CERTIFICATE, KEY
 from stack import layout
 from tests.deploy.arrows import wrong_arrows
 from tests.deploy.cluster import (
@@ -26,6 +25,9 @@ from tests.deploy.cluster import (
     templates,
     told,
 )
+
+# What libpq reads by itself, for whatever a URL does not say.
+LIBPQ = {"PGSSLMODE", "PGSSLROOTCERT"}
 
 
 def unrestricted(found: Manifests) -> list[str]:
@@ -130,7 +132,7 @@ def mistold(found: Manifests) -> list[str]:
 
 
 def _unknown(what: str, container: Manifest, pod: Manifest) -> Iterator[str]:
-    known = {variable.env for variable in variables().values()}
+    known = {variable.env for variable in variables().values()} | LIBPQ
     files = {f"{v.env}{FILE}" for v in variables().values() if v.secret}
     env = told(container)
     for name in env:
@@ -146,9 +148,13 @@ def _unknown(what: str, container: Manifest, pod: Manifest) -> Iterator[str]:
         for source in volume["projected"]["sources"]
         for item in next(iter(source.values()))["items"]
     }
-    wanted = {value for name, value in env.items() if name in files}
+    wanted = {value for name, value in env.items() if name in files | {"PGSSLROOTCERT"}}
     if keys := env.get("TRADEWIND_KEYS"):
         wanted |= {f"{keys}/{name}" for name in keys_of(container["args"][1])}
+    if own := env.get("TRADEWIND_TLS"):
+        wanted |= {f"{own}/{name}" for name in (CERTIFICATE, KEY, AUTHORITIES)}
+    if door := env.get("TRADEWIND_DOOR_TLS"):
+        wanted |= {f"{door}/{name}" for name in (CERTIFICATE, KEY)}
     if container["args"][0] != "migrate" or "--wait" not in container["args"]:
         if wanted != paths:
             yield f"{what} is told of {sorted(wanted ^ paths)}, or is not"
@@ -183,21 +189,20 @@ def wrong_ports(found: Manifests) -> list[str]:
     return wrong
 
 
-def wrong_probes(found: Manifests, services: dict[str, set[str]]) -> list[str]:
-    """Probes ask a page of the gateway, or a health service that the process has (*services* by process)."""
+def wrong_probes(found: Manifests) -> list[str]:
+    """Probes ask a page that the process has, as it is served; the kubelet shows no certificate."""
     wrong = []
     for process in layout.PROCESSES:
         container = main(found, process)
-        ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+        door = process == layout.GATEWAY
+        scheme = "HTTPS" if door and "TRADEWIND_DOOR_TLS" in told(container) else "HTTP"
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
             probe = container.get(kind, {})
-            if asked := probe.get("grpc"):
-                good = asked["port"] == ports["grpc"] and asked.get("service", "") in services[process] | {""}
-            else:
-                page = probe.get("httpGet", {})
-                good = process == layout.GATEWAY and (page.get("path"), page.get("port")) in (
-                    ("/healthz", "http"), ("/readyz", "http")
-                )  # fmt: skip
+            page = probe.get("httpGet", {})
+            good = (page.get("port"), page.get("scheme", "HTTP")) == ("http" if door else "metrics", scheme)
+            good &= page.get("path") in (
+                ("/healthz",) if kind == "livenessProbe" else ("/healthz", "/readyz")
+            )
             if not good:
                 wrong.append(f"{process} has no {kind} that it answers: {probe}")
     return wrong
@@ -234,19 +239,48 @@ def said_secrets(found: Manifests) -> list[str]:
     return wrong
 
 
-def _wiring(process: str) -> ModuleType:
-    return importlib.import_module(f"{layout.module_of(process)}.service")
+def uncertified(found: Manifests) -> list[str]:
+    """Where certificates are made, each shows one of its own name and believes the installation's own."""
+    made, wrong = of(found, "Certificate"), []
+    for process in layout.PROCESSES if made else ():
+        wrong += _certified(found, process, made.get(process, {}).get("spec", {}))
+    if (
+        made
+        and "tls"
+        not in next(c for n, c in of(found, "ConfigMap").items() if n.startswith("nats"))["data"]["tls.conf"]
+    ):
+        wrong.append("brokers speak in plain")
+    return wrong
 
 
-def health_services() -> dict[str, set[str]]:
-    """process → the names its health service knows: those of its rpcs."""
-    return {
-        process: {
-            rpc.service
-            for rpc in importlib.import_module(f"{layout.module_of(process)}.service").SERVICE.rpcs
-        }
-        for process in layout.PROCESSES
+def _certified(found: Manifests, process: str, spec: Manifest) -> Iterator[str]:
+    container = main(found, process)
+    pod = of(found, "Deployment")[process]["spec"]["template"]["spec"]
+    own = told(container).get("TRADEWIND_TLS", "")
+    domain = told(container).get("TRADEWIND_TRUST_DOMAIN", variables()["trust_domain"].default)
+    mounted = {
+        f"/etc/tradewind/{item['path']}": next(iter(source.values()))["name"]
+        for source in pod["volumes"][0]["projected"]["sources"]
+        for item in next(iter(source.values()))["items"]
     }
+    asked = {
+        "has no certificate": bool(spec),
+        "certificate is of another": spec.get("uris") == [f"spiffe://{domain}/tradewind/{process}"]
+        and process in spec.get("dnsNames", ()),
+        "certificate is not for both sides": {"server auth", "client auth"} <= set(spec.get("usages", ())),
+        "certificate is not the installation's": spec.get("issuerRef", {}).get("name") == "tradewind",
+        "shows no certificate of its own": [mounted.get(f"{own}/{name}") for name in (CERTIFICATE, KEY)]
+        == [spec.get("secretName")] * 2,
+        "believes another authority": mounted.get(f"{own}/{AUTHORITIES}") == "authorities",
+        "believes any database": told(container).get("PGSSLMODE") == "verify-full",
+        "is given another's password at the broker": mounted.get("/etc/tradewind/nats-url")
+        == f"nats-{process}",
+    }
+    if process == layout.GATEWAY:
+        asked["opens its doors in plain"] = (
+            mounted.get(f"{told(container).get('TRADEWIND_DOOR_TLS')}/{CERTIFICATE}") == "doors-tls"
+        )
+    yield from (f"{process} {sentence}" for sentence, holds in asked.items() if not holds)
 
 
 POLICIES: dict[str, Callable[[Manifests], list[str]]] = {
@@ -254,7 +288,8 @@ POLICIES: dict[str, Callable[[Manifests], list[str]]] = {
     "complete": incomplete,
     "told": mistold,
     "ports": wrong_ports,
-    "probes": lambda found: wrong_probes(found, health_services()),
+    "probes": wrong_probes,
+    "certified": uncertified,
     "pinned": unpinned,
     "secrets": said_secrets,
     "arrows": wrong_arrows,

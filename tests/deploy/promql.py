@@ -28,6 +28,9 @@ WORDS = {
     "offset",
 }
 LISTS = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)")
+DAYS_LEFT = "tradewind_certificate_days_left"
+# What only processes with certificates export; tests/stack/test_encrypted.py holds it against such.
+ENCRYPTED = {DAYS_LEFT: {"certificate"}}
 Exported = dict[str, set[str]]  # metric → its labels
 
 

@@ -132,10 +132,10 @@ class Composed:
         assert self.image.start(["secrets", str(folder)], {}).wait() == 0
         for path in folder.glob("*_url"):
             text = path.read_text("utf-8")
-            at = urlsplit(self.servers.nats_url if path.name == "nats_url" else self.servers.admin_url)
+            at = urlsplit(self.servers.nats_url if path.name.endswith("nats_url") else self.servers.admin_url)
             theirs = f"{at.hostname}:{at.port}"
             text = re.sub(r"@[^/]+", f"@{theirs}", text)
-            if path.name in ("nats_url", "postgres_url"):
+            if path.name.endswith("nats_url") or path.name == "postgres_url":
                 text = text.replace(text[: text.index("@")], f"{at.scheme}://{at.username}:{at.password}")
             path.write_text(text, "utf-8")
         folder.chmod(0o755)  # a container is handed single files; here they are reached through the folder

@@ -11,7 +11,6 @@ from tests.deploy.cluster import Manifest, Manifests, main, manifests, of
 from tests.deploy.policies import POLICIES
 
 Break = Callable[[Manifests], Any]
-STALE = "tradewind.customer.v1.Customers"
 CONTRACT = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "contract"}}}
 
 
@@ -59,6 +58,18 @@ def env(name: str, value: str | None) -> Break:
     return harm
 
 
+def certificate(found: Manifests) -> Manifest:
+    """The customer process' certificate."""
+    spec: Manifest = of(found, "Certificate")["customer"]["spec"]
+    return spec
+
+
+def source(found: Manifests, name: str) -> Manifest:
+    """A secret that is mounted into the customer process."""
+    sources = pod(found)["volumes"][0]["projected"]["sources"]
+    return next(each["secret"] for each in sources if each.get("secret", {}).get("name") == name)
+
+
 BREAKS: list[tuple[str, str, Break]] = [
     ("restricted", "may write", lambda f: box(f)["securityContext"].pop("readOnlyRootFilesystem")),
     ("restricted", "has capabilities", lambda f: box(f)["securityContext"].update(capabilities={})),
@@ -80,7 +91,18 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("told", "otherwise than by", env("TRADEWIND_STREAM_REPLICAS", "5")),
     ("ports", "listens on", env("TRADEWIND_LISTEN", "0.0.0.0:9001")),
     ("ports", "not open", lambda f: of(f, "Service")["doors"]["spec"]["ports"][0].update(targetPort="web")),
-    ("probes", "no readinessProbe", lambda f: box(f)["readinessProbe"]["grpc"].update(service=STALE)),
+    ("probes", "no readinessProbe", lambda f: box(f)["readinessProbe"]["httpGet"].update(path="/ready")),
+    ("probes", "no livenessProbe", lambda f: main(f, "gateway")["livenessProbe"]["httpGet"].pop("scheme")),
+    ("certified", "has no certificate", without("Certificate", "customer")),
+    ("certified", "is of another", lambda f: certificate(f).update(uris=["spiffe://x/tradewind/customer"])),
+    ("certified", "for both sides", lambda f: certificate(f)["usages"].remove("client auth")),
+    ("certified", "installation's", lambda f: certificate(f)["issuerRef"].update(name="letsencrypt")),
+    ("certified", "certificate of its own", lambda f: certificate(f).update(secretName="contract-tls")),
+    ("certified", "believes another authority", env("TRADEWIND_TLS", "/etc/tradewind/certificates")),
+    ("certified", "believes any database", env("PGSSLMODE", "require")),
+    ("certified", "password at the", lambda f: source(f, "nats-customer").update(name="nats-contract")),
+    ("certified", "doors in plain", lambda f: main(f, "gateway")["env"].remove(
+        {"name": "TRADEWIND_DOOR_TLS", "value": "/etc/tradewind/door"})),
     ("probes", "no livenessProbe", lambda f: box(f).pop("livenessProbe")),
     ("pinned", "tradewind:latest", lambda f: box(f).update(image="tradewind:latest")),
     ("pinned", "takes nats", lambda f: broker(f)["containers"][0].update(image="nats")),

@@ -19,7 +19,8 @@ from tests.deploy.cluster import ROOT, main, manifests, of, templates, told
 from tests.deploy.policies import POLICIES
 
 OVERLAYS = ("dev", "prod")
-CUSTOM = {"Cluster", "Gateway", "HTTPRoute", "GRPCRoute"}  # no schema is bundled for these
+# No schema is bundled for these.
+CUSTOM = {"Cluster", "Gateway", "HTTPRoute", "GRPCRoute", "BackendTLSPolicy", "Certificate", "Issuer"}
 
 
 @pytest.mark.req("OPS-02")
@@ -122,6 +123,8 @@ def test_the_brokers_configuration_is_one_that_it_reads(tmp_path: Path) -> None:
     secret_files.make(tmp_path, None)
     for known, name in (("nats-auth.conf", "auth.conf"), ("nats-cluster.conf", "cluster.conf")):
         (tmp_path / known).rename(tmp_path / name)
+    for name in ("tls.conf", "routes-tls.conf"):
+        (tmp_path / name).write_text((ROOT / "deploy/k8s/base/nats" / name).read_text("utf-8"))
     files = [ROOT / "deploy/k8s/base/nats/nats.conf", ROOT / "deploy/k8s/overlays/dev/nats.conf",
              ROOT / "deploy/compose/nats.conf"]  # fmt: skip
     for path in files:
@@ -129,12 +132,39 @@ def test_the_brokers_configuration_is_one_that_it_reads(tmp_path: Path) -> None:
         said = subprocess.run([binary(), "-t", "-c", tmp_path / "nats.conf"], capture_output=True, text=True,
                               env={"POD_NAME": "nats-0"})  # fmt: skip
         assert said.returncode == 0, f"{path}: {said.stderr}"
+    _with_certificates(tmp_path)
     for overlay in OVERLAYS:
         (name,) = (n for n in of(manifests(overlay), "ConfigMap") if n.startswith("nats"))
         config = of(manifests(overlay), "ConfigMap")[name]["data"]["nats.conf"]
         brokers = of(manifests(overlay), "StatefulSet")["nats"]["spec"]["replicas"]
         assert ("cluster {" in config) == (brokers > 1)
         assert "sync_interval: always" in config
+
+
+def _with_certificates(folder: Path) -> None:
+    """The same brokers as the component has them speak TLS, with such certificates as it has them given."""
+    from stack.authority import Certificates
+    from stack.nats import binary
+
+    Certificates(folder, [], "tradewind.local", "127.0.0.1").make()
+    (config,) = (c for n, c in of(manifests("prod"), "ConfigMap").items() if n.startswith("nats"))
+    for name, text in config["data"].items():
+        (folder / name).write_text(text.replace("/etc/nats/tls", str(folder / "tls/nats")))
+    said = subprocess.run([binary(), "-t", "-c", folder / "nats.conf"], capture_output=True, text=True,
+                          env={"POD_NAME": "nats-0"})  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    assert config["data"]["tls.conf"].count("verify: true") == 1
+    spec = of(manifests("prod"), "Certificate")["nats"]["spec"]
+    assert {"nats", *(f"nats-{n}.nats" for n in range(3))} == set(spec["dnsNames"])
+
+
+def test_production_has_a_certificate_for_everybody_and_the_proxy_asks_for_the_doors() -> None:
+    found = manifests("prod")
+    assert {"authority", "nats", "doors", *layout.PROCESSES} == set(of(found, "Certificate"))
+    policy = of(found, "BackendTLSPolicy")["doors"]["spec"]
+    assert policy["validation"]["hostname"] in of(found, "Certificate")["doors"]["spec"]["dnsNames"]
+    assert policy["targetRefs"][0]["name"] in of(found, "Service")
+    assert not of(manifests("dev"), "Certificate")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -145,7 +175,14 @@ def test_every_secret_that_is_named_is_one_that_is_made(overlay: str, tmp_path: 
     made: dict[str, set[str]] = {}
     for item in secret_files.manifests(tmp_path, "x")["items"]:
         made[f"{item['kind']} {item['metadata']['name']}"] = set(item["data"])
-    for what, template in templates(manifests(overlay)):
+    found = manifests(overlay)
+    made |= {
+        f"Secret {each['spec']['secretName']}": {"tls.crt", "tls.key", "ca.crt"}  # by cert-manager
+        for each in of(found, "Certificate").values()
+    }
+    made |= {f"Secret {name}-ca": {"ca.crt"} for name in of(found, "Cluster")}  # by CloudNativePG
+    made["ConfigMap authorities"] = {"ca.crt"}  # by who looks after it: docs/operations.md
+    for what, template in templates(found):
         for volume in template["spec"].get("volumes", []):
             sources = volume.get("projected", {}).get("sources", [])
             if "secret" in volume:

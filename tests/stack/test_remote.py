@@ -94,11 +94,24 @@ def test_secrets_are_made_once_and_each_process_gets_one_key(tmp_path: Path, cap
     login = {k: base64.b64decode(v).decode() for k, v in secrets["customer-database-app"]["data"].items()}
     parts = urlsplit(login["uri"])
     assert (login["username"], login["password"]) == (parts.username, parts.password)
+    client = base64.b64decode(secrets["nats-customer"]["data"]["uri"]).decode()
+    assert client.startswith("nats://customer:") and client.endswith("@nats:4222")
     public = next(item for item in items if item["kind"] == "ConfigMap")
     (tmp_path / "jwks.json").write_text(public["data"]["jwks.json"])
     known = Validator.load(tmp_path)
     token = Signer.load(folder, "customer")
     assert token.name == "customer" and known
+
+
+def test_over_tls_users_at_the_broker_keep_their_passwords_and_their_rights_are_new(tmp_path: Path):
+    secret_files.make(tmp_path, None)
+    former = urlsplit((tmp_path / "customer_nats_url").read_text())
+    rights = (tmp_path / "nats-auth.conf").read_text()
+    (tmp_path / "nats-auth.conf").write_text("what another release said")
+    secret_files.make(tmp_path, None, encrypted=True)
+    now = urlsplit((tmp_path / "customer_nats_url").read_text())
+    assert (now.scheme, now.password) == ("tls", former.password)
+    assert (tmp_path / "nats-auth.conf").read_text() == rights
 
 
 def test_the_brokers_files_are_what_a_broker_reads(tmp_path: Path):
