@@ -206,6 +206,8 @@ class Bus:
                 self._subscriptions[key] = await self._subscribe(subscriber, source, part)
             messages = await self._subscriptions[key].fetch(BATCH, timeout=WAIT_SECONDS)
             events = [feed_pb2.FeedEvent.FromString(message.data) for message in messages]
+            # Whoever may have a reader made may have it deliver anywhere, into another's stream too.
+            events = [event for event in events if event.type.startswith(f"tradewind.{source}.v1.")]
             # ack_policy=all: the last speaks for those before it
             return events, messages[-1].ack if messages else None
         except (TimeoutError, nats.errors.TimeoutError):

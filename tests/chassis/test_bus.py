@@ -64,3 +64,22 @@ async def test_a_broker_without_batches_gets_one_after_the_other(bus: Bus) -> No
     facts = rumours(buses.IN_FLIGHT + 7)
     assert await bus.publish("rumours", facts) == len(facts)
     assert await standing(bus) == list(range(1, len(facts) + 1))
+
+
+async def test_what_was_put_into_a_stream_from_another_source_is_not_read(bus: Bus) -> None:
+    """As a reader of one source could have its facts delivered into another's stream."""
+    assert await bus.publish("rumours", rumours(2)) == 2
+    foreign = feed_pb2.FeedEvent(
+        event_id=new_id(), type="tradewind.secrets.v1.SecretTold", partition=1, position=9
+    )
+    await bus.js.publish("tradewind.rumours.v1.RumourHeard.1", foreign.SerializeToString())
+    fetched = await bus.fetch("listeners", "rumours", 1)
+    assert fetched and [event.position for event in fetched[0]] == [1, 2]
+
+
+async def test_a_stream_that_the_broker_has_lost_is_made_again_by_its_producer(bus: Bus) -> None:
+    await bus.keep("rumours")
+    await bus.js.delete_stream(STREAM)
+    assert await bus.fetch("listeners", "rumours", 1) is None  # a reader makes nothing
+    await bus.keep("rumours")
+    assert (await bus.js.stream_info(STREAM)).config.allow_atomic
