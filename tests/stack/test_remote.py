@@ -90,7 +90,7 @@ def test_secrets_are_made_once_and_each_process_gets_one_key(tmp_path: Path, cap
     items = json.loads(capsys.readouterr().out)["items"]
     secrets = {item["metadata"]["name"]: item for item in items if item["kind"] == "Secret"}
     for process in layout.PROCESSES:
-        assert list(secrets[f"{process}-key"]["data"]) == [f"{process}.pem"]
+        assert set(secrets[f"{process}-key"]["data"]) == {f"{process}.pem", f"{process}.master"}
     login = {k: base64.b64decode(v).decode() for k, v in secrets["customer-database-app"]["data"].items()}
     parts = urlsplit(login["uri"])
     assert (login["username"], login["password"]) == (parts.username, parts.password)
