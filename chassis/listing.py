@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from chassis import filters, scope
+from chassis import filters
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
 from chassis.store import Tx
@@ -146,9 +146,8 @@ async def page(
     if not request.show_deleted:
         condition += " AND delete_time IS NULL"
     condition, values = condition + where, [*values, *params]
-    if collection.owned:
-        scope_text, scope_params = scope.condition(tx.call, collection.place)
-        condition, values = condition + scope_text, [*values, *scope_params]
+    scope_text, scope_params = tx.store.reach(collection, tx.call)
+    condition, values = condition + scope_text, [*values, *scope_params]
     query = "\n".join([tx.call.tenant, tx.call.user, collection.name, request.filter, request.order_by,
                        str(request.show_deleted), where, repr(params)])  # fmt: skip
     if request.page_token:

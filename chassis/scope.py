@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from chassis.call import Call
-from chassis.kernel.record import Owned, replace
+from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
 
 # What a share never opens, whatever the permission: these stay with the owner's side.
@@ -128,6 +128,17 @@ def predicate(call: Call, owner: Any, team: Any) -> sa.ColumnElement[bool]:
     return sa.or_(owner == call.user, team.in_(reach(call)))
 
 
+def check_hands(record: Record, before: Record | None, call: Call) -> None:
+    """Refuse to put a record, by what the request says, into hands beyond the caller's scope.
+
+    Helping with it does not matter here: a request may name its maker as a helper.
+    """
+    if isinstance(record, Owned):
+        held = (before.owner, before.team) if isinstance(before, Owned) else ("", "")
+        if (record.owner, record.team) != held:
+            admit(replace(record, collaborators=()), call)
+
+
 def admit(record: Owned, call: Call) -> Owned:
     """The record with its owner and team said; an owner beyond the caller's scope is refused.
 
@@ -135,7 +146,7 @@ def admit(record: Owned, call: Call) -> Owned:
     that reaches it.
     """
     if call.user in record.collaborators:
-        return record  # whoever will see it once it stands may make it; no client can write this field
+        return record  # whoever will see it once it stands may make it; see check_hands for what clients say
     if call.user.startswith("services/") or call.scope == "all":
         if record.owner or call.user.startswith("services/"):
             return record

@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from chassis import listing, requests
+from chassis import listing, requests, scope
 from chassis.call import Call
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
@@ -100,6 +100,7 @@ def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         for name in show._required - values.keys() - {"id"}:
             raise invalid(f"{field}.{name}", "is required")
         record = show.record(id=call.new_id(), **values)
+        scope.check_hands(record, None, call)
         async with rpc.store.begin(call) as tx:
             with _within(field, show):
                 made = tx.add(await rpc.admit(tx, record, None))
@@ -122,8 +123,10 @@ def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         cleared = {name: defaults[name] for name in names if name not in values}
         async with rpc.store.begin(call) as tx:
             before = await tx.get(show.record, wanted.name, etag=wanted.etag)
+            after = replace(before, **values, **cleared)
+            scope.check_hands(after, before, call)
             with _within(field, show):
-                after = await rpc.admit(tx, replace(before, **values, **cleared), before)
+                after = await rpc.admit(tx, after, before)
             if isinstance(before, Owned) and _hands(before) != _hands(after):
                 await tx.owners_side(before)
             made = tx.save(after)

@@ -143,6 +143,22 @@ class Store:
         """`opportunities/`, for building names."""
         return self.collections[record].prefix
 
+    def reach(
+        self, collection: Collection[Any], call: Call, *, one: str = "", shared: bool = True
+    ) -> Where:  # fmt: skip
+        """The condition that keeps what the call reaches of a collection; see scope.arms."""
+        if collection.owned:
+            return scope.condition(call, collection.place, one=one, shared=shared)
+        if collection.within is None:
+            return "", []
+        field, record = collection.within
+        above = self.collections[record]
+        text, params = self.reach(above, call, shared=shared)
+        if not text:
+            return "", []
+        named = f"SELECT '{above.prefix}' || id FROM {above.name} WHERE tenant_id = %s{text}"
+        return f" AND {quoted(field)} IN ({named})", [call.tenant, *params]
+
     @asynccontextmanager
     async def begin(self, call: Call) -> AsyncIterator[Tx]:
         """One transaction in the call's organization: committed at the end of the block, or not at all."""
@@ -329,9 +345,9 @@ class Tx:
         shared: bool = True,
     ) -> Ahead[list[R]]:  # fmt: skip
         scope_text, scope_params = "", list[Any]()
-        if collection.owned and scoped:
+        if scoped:
             call = replace(self.call, scope=reach, permission=permission) if reach else self.call
-            scope_text, scope_params = scope.condition(call, collection.place, one=one, shared=shared)
+            scope_text, scope_params = self.store.reach(collection, call, one=one, shared=shared)
         asked = self.pipe.ask(
             collection.select + text + scope_text + tail + (" FOR UPDATE" if lock else ""),
             [self.call.tenant, *params, *scope_params],

@@ -49,7 +49,9 @@ class Collection(Generic[R]):
     applies to rows where none of its columns is empty and the record is not deleted. *checks* are rules of
     the table by name, *private* fields can be neither filtered nor ordered by, *append_only* records are
     never changed by the service itself. *follows* = ("customer", "customers") says that the records have no
-    hands of their own: whoever is shared the customer that they name is shared them.
+    hands of their own: whoever is shared the customer that they name is shared them. *within* says, of a
+    record that nobody owns, which field names the record that it belongs to, and of what type that is:
+    who reaches that one reaches it.
     *sealed* names the personal fields and how each is looked for: they are kept encrypted, with the salt of
     the person's key in the row; everything above sees plain values.
     """
@@ -61,10 +63,10 @@ class Collection(Generic[R]):
     def __init__(
         self, record: type[R], *, index: Sequence[Sequence[str]] = (), unique: Sequence[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None, append_only: bool = False, private: Sequence[str] = (),
-        follows: tuple[str, str] = ("", ""),
-        sealed: Sealed | None = None,
+        follows: tuple[str, str] = ("", ""), sealed: Sealed | None = None,
+        within: tuple[str, type[Record]] | None = None,
     ) -> None:  # fmt: skip
-        self.sealed = dict(sealed or {})
+        self.sealed, self.within = dict(sealed or {}), within
         self.record, self.index, self.unique = record, index, unique
         self.checks, self.append_only, self.private = dict(checks or {}), append_only, frozenset(private)
         self.owned, self.follows = issubclass(record, Owned), follows

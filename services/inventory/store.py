@@ -65,7 +65,10 @@ class InventoryStore(Store):
         append_only=True,
     )
     reservations = Collection(
-        Reservation, index=(("order",), ("state", "expire_time")), checks={"positive": "quantity > 0"}
+        Reservation,
+        index=(("order",), ("state", "expire_time")),
+        checks={"positive": "quantity > 0"},
+        within=("order", Order),
     )
     orders = Collection(
         Order,
@@ -251,7 +254,7 @@ async def reserve_lines(tx: Tx, order: Order, *, partly: bool) -> dict[int, Quan
 async def promises_of(tx: Tx, order: str) -> list[Reservation]:
     """What is still promised to an order, oldest first, locked."""
     mine = InventoryStore.reservations.table.c.order == order
-    return await tx.all(Reservation, mine, state=reservation.State.HELD.value, lock=True)
+    return await tx.all(Reservation, mine, state=reservation.State.HELD.value, lock=True, scoped=False)
 
 
 async def free(tx: Tx, promises: Iterable[Reservation], verb: str = "release") -> list[Reservation]:

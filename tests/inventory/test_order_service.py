@@ -315,3 +315,41 @@ async def test_a_contract_without_products_is_no_order(shop: Shop, inventory: Ru
     signed = contract_events_pb2.ContractSigned(contract=contract)
     await inventory.deliver(signed, tenant=shop.caller.tenant)
     assert not (await shop.ListOrders()).orders
+
+
+async def test_an_order_goes_only_into_hands_that_its_writer_reaches(inventory: Running) -> None:
+    rep = inventory.as_("sales_rep", team="teams/east")
+    boss = inventory.as_(
+        "sales_manager", tenant=rep.tenant, team="teams/all", teams=("teams/all", "teams/east")
+    )
+    mine = await rep.CreateOrder(order={"customer": "customers/c", "currency": "CNY"})
+    away = {"name": mine.name, "owner": "users/else", "team": "teams/west"}
+    for writer in (rep, boss):
+        facts = await refused(writer.UpdateOrder(order=away), "PERMISSION_DENIED")
+        assert facts == {"permission": "orders.write"}
+    helped = {
+        "customer": "customers/c",
+        "currency": "CNY",
+        "owner": "users/else",
+        "collaborators": [rep.user],
+    }
+    await refused(rep.CreateOrder(order=helped), "PERMISSION_DENIED")
+    within = {"name": mine.name, "owner": "users/heir", "team": "teams/east"}
+    assert (await boss.UpdateOrder(order=within)).owner == "users/heir"
+    await refused(rep.GetOrder(name=mine.name), "NOT_FOUND")
+
+
+async def test_a_reservation_is_seen_by_who_sees_its_order(shop: Shop) -> None:
+    pump = await shop.product(stock=5)
+    rep = shop.caller.service.as_("sales_rep", tenant=shop.caller.tenant, team="teams/east")
+    peer = shop.caller.service.as_("sales_rep", tenant=shop.caller.tenant, team="teams/east")
+    line = {"product": pump.name, "quantity": decimal(1)}
+    order = await rep.CreateOrder(order={"customer": shop.customer, "currency": "CNY", "lines": [line]})
+    await rep.ConfirmOrder(name=order.name)
+    (mine,) = (await rep.ListReservations()).reservations
+    assert (mine.order, (await rep.GetReservation(name=mine.name)).name) == (order.name, mine.name)
+    assert not (await peer.ListReservations()).reservations
+    await refused(peer.GetReservation(name=mine.name), "NOT_FOUND")
+    free = await shop.ReserveStock(product=pump.name, quantity=decimal(1))
+    await refused(rep.GetReservation(name=free.name), "NOT_FOUND")
+    await rep.CancelOrder(name=order.name, reason="changed")
