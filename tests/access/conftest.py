@@ -11,7 +11,7 @@ import pytest_asyncio
 from chassis.call import new_id
 from gateway.found import found
 from gateway.identify import Identifier
-from tests.platform import Running
+from tests.platform import Platform, Running
 
 if TYPE_CHECKING:
     from tests.access.doors import Doors
@@ -111,3 +111,11 @@ async def doors(access: Running, customer: Running) -> AsyncIterator[Doors]:
 
     async with opened(access, customer) as found:
         yield found
+
+
+@pytest_asyncio.fixture(scope="session")
+async def fellows(platform: Platform) -> Any:
+    """The organization of the matrix; made once."""
+    from tests.access.matrix.company import gather_fellows
+
+    return await gather_fellows(platform)

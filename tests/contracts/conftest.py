@@ -1,4 +1,4 @@
-"""One organization that has a record of every kind, for the matrix."""
+"""One organization that has a record of every kind."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ import pytest_asyncio
 
 from tests.platform import Platform
 from tests.world import build
-
-
-@pytest_asyncio.fixture(scope="session")
-async def world(company: tuple[dict[str, str], dict[str, Any]]) -> dict[str, str]:
-    """collection → the name of one record in it, all of one organization."""
-    return company[0]
 
 
 @pytest_asyncio.fixture(scope="session")
