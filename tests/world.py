@@ -49,15 +49,20 @@ async def _people(access: Any, names: dict[str, str], email: str, mark: str) -> 
 
 async def trade(
     at: dict[str, Any], names: dict[str, str], mark: str, *, weight: int = 1, helpers: tuple[str, ...] = (),
-    code: str = "W",
+    code: str = "W", reader: str = "",
 ) -> AsyncIterator[None]:  # fmt: skip
     """A little of everything, in the caller's hands: goods, a customer, a deal, papers, an order, money.
 
     It stops where events have to flow before it can go on. *weight* multiplies the deal and the order, so
-    that a sum tells whose they are; *helpers* work on both; *code* keeps goods of one organization apart.
+    that a sum tells whose they are; *helpers* work on both; *code* keeps goods of one organization apart;
+    *reader* is shared the customer.
     """
     await _goods(at["inventory"], names, mark, code)
     await _prospects(at["customer"], names, mark, helpers)
+    shared = await at["customer"].ShareRecord(
+        record=names["customers"], grantee=reader or names["teams"], access="READ"
+    )
+    names["shares"] = shared.name
     yield
     deals, papers, goods = at["opportunity"], at["contract"], at["inventory"]
     only = {"key": "only", "display_name": "Only", "success_rate": decimal("50")}
@@ -143,10 +148,3 @@ async def _money(papers: Any, names: dict[str, str], mark: str, line: dict[str, 
     names["journalEntries"] = entries.journal_entries[0].name
     key = names["customers"].rpartition("/")[2]
     names["creditExposures"], names["receivables"] = f"creditExposures/{key}", f"receivables/{key}"
-<<<<<<< HEAD
-    found = (await papers.ListContractVersions()).contract_versions
-    names["contractVersions"] = found[0].name if found else f"contractVersions/{new_id()}"
-    shared = await sales.ShareRecord(record=names["customers"], grantee=names["teams"], access="READ")
-    names["shares"] = shared.name
-=======
->>>>>>> 5f96d4f (Judge every method, for every role, about everybody's records, by tables that people have written)

@@ -12,13 +12,21 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gateway.contract import Method
 
-_VARIABLE = re.compile(r"\{([\w.]+)=(\w+)/\*\}")
+_VARIABLE = re.compile(r"\{([\w.]+)=([\w/]+)/\*\}")
+# Which record a share is asked of, where nothing in the path says it.
+SHARED = {
+    "customer": "customers",
+    "opportunity": "opportunities",
+    "contract": "contracts",
+    "inventory": "orders",
+}
 # A field of this name names a record of that collection.
 COLLECTIONS = {
     "customer": "customers", "contact": "contacts", "lead": "leads", "opportunity": "opportunities",
     "quote": "quotes", "contract": "contracts", "order": "orders", "shipment": "shipments",
     "invoice": "invoices", "product": "products", "warehouse": "warehouses", "price_list": "priceLists",
     "pipeline": "pipelines", "owner": "users", "manager": "users", "team": "teams",
+    "grantee": "users", "user": "users", "receiver": "users",
 }  # fmt: skip
 _TEXTS = ("display_name", "title", "company_name", "description", "carrier", "note")
 _WORDS = {
@@ -29,6 +37,8 @@ _WORDS = {
 
 def about(method: Method) -> tuple[str, str]:
     """(field, collection) of the record that a method is about; ("", "") for none."""
+    if method.name == "ShareRecord":
+        return "record", SHARED[method.home]
     found = _VARIABLE.search(method.routes[0].template)
     return (found[1], found[2]) if found else ("", "")
 

@@ -36,15 +36,14 @@ class Cell:
     letter: str
 
     @property
-    def expected(self) -> str:
-        """PASSED, or a code."""
+    def expected(self) -> frozenset[str]:
+        """PASSED, or the codes that may refuse it."""
         if self.column == "any":
-            return "PASSED" if self.letter == "+" else NOBODY
+            return frozenset({"PASSED" if self.letter == "+" else NOBODY})
         if self.hands and asked.hands_over(self.method):
             reached = self.letter != "-" and self.hands in REACH[self.letter]
-            return "PASSED" if reached else "PERMISSION_DENIED"
-        revives = self.method.name.startswith(("Get", "Undelete"))
-        return expected(self.letter, self.hands, revives=revives)
+            return frozenset({"PASSED" if reached else "PERMISSION_DENIED"})
+        return expected(self.letter, self.hands, self.method.name)
 
     def __str__(self) -> str:
         return f"{long(self.method)} {self.column} {self.hands}".strip()

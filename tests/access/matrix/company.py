@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
 from chassis.call import new_id
 from chassis.identity import Principal, Signer
 from tests.access.conftest import Company, Person, make_company
+from tests.access.matrix.asked import SHARED
 from tests.access.matrix.table import CALLERS
 from tests.platform import Platform, Running, settle
 from tests.world import SERVICES, build, trade
 
+# What can be shared by itself: the rest follows its customer, order or papers, or belongs to nobody.
+SHARABLE = ("customers", "leads", "opportunities", "quotes", "contracts", "invoices", "payments", "orders")
 # What the shop's key may do, of what the service account behind it may.
 KEY = ["orders.*", "customers.read", "customers.write", "products.read", "stock.read"]
 Names = dict[str, str]  # collection → the name of a record
@@ -82,6 +86,7 @@ async def _people(fellows: Fellows, boss: Person) -> Person:
     })  # fmt: skip
     fellows.people = {word: (person.name, teams[word]) for word, person in people.items()}
     fellows.people |= {"shop": (shop.name, mid), "gone": fellows.people["me"]}
+    fellows.people |= {"shown": fellows.people["far"], "lent": fellows.people["far"]}
     custom = {"display_name": "Guest", "grants": [{"permission": "customers.read", "scope": "OWN"}]}
     guest = (await boss.CreateRole(role=custom)).name
     for word, (user, team) in fellows.people.items():
@@ -90,24 +95,27 @@ async def _people(fellows: Fellows, boss: Person) -> Person:
         fellows.sets[word]["sessions"] = person.sign_in.session.name
     fellows.sets["me"]["organizations"] = fellows.company.name
     ended = await fellows.company.sign_in(people["me"].email)
-    fellows.sets["gone"] = {"sessions": ended.session.name}
+    fellows.sets |= {"gone": {"sessions": ended.session.name}, "shown": {}, "lent": {}}
     return people["me"]
 
 
 async def _records(fellows: Fellows, boss: Person) -> None:
     """Each of them trades a little; what chief has, me works on as well; what is gone was me's."""
     me = fellows.people["me"][0]
-    trades = []
+    trades, callers = [], dict[str, dict[str, Any]]()
     for at, (word, (user, team)) in enumerate(fellows.people.items()):
         hands = {
             name: one.as_("administrator", tenant=fellows.tenant, user=user, team=team)
             for name, one in fellows.services.items()
         }
         key = {"display_name": word, "permissions": ["customers.read"]}
-        names = fellows.sets[word]
-        names["apiKeys"] = (await hands["access"].CreateApiKey(api_key=key)).name
+        names, callers[word] = fellows.sets[word], hands
         helpers = (me,) if word == "chief" else ()
-        trades.append(trade(hands, names, word, weight=2**at, helpers=helpers, code=word))
+        trades.append(trade(hands, names, word, weight=2**at, helpers=helpers, code=word, reader=boss.name))
+        if word in ("gone", "shown", "lent"):
+            continue  # of these there is one per person
+        names["apiKeys"] = (await hands["access"].CreateApiKey(api_key=key)).name
+        names["handovers"] = (await hands["access"].CreateHandover(handover={"user": user})).name
     while trades:
         went = await asyncio.gather(*(anext(each, "over") for each in trades))
         trades = [each for each, said in zip(trades, went, strict=True) if said != "over"]
@@ -116,12 +124,43 @@ async def _records(fellows: Fellows, boss: Person) -> None:
     listed = (await deals.ListPipelines()).pipelines
     fellows.pipeline = next(each.name for each in listed if each.is_default)
     _by_hand(fellows, me)
+    await _shared(fellows, callers, me, boss.name)
     del fellows.sets["gone"]["receivables"]  # it stands as long as the customer's credit is counted
-    foreign, _ = await build(fellows.platform, "Foreign")
+    foreign, strangers = await build(fellows.platform, "Foreign")
+    await _share_each(foreign, strangers, foreign["teams"])
     fellows.sets["foreign"] = foreign
-    fellows.sets["absent"] = {  # names of the same shape
-        name: f"{name}/{new_id()}{there.partition('/')[2][36:]}" for name, there in foreign.items()
-    }
+    fellows.sets["absent"] = {}
+    for collection, there in foreign.items():  # names of the same shape
+        above, _, id = there.rpartition("/")
+        fellows.sets["absent"][collection] = f"{above}/{new_id()}{id[36:]}"
+
+
+async def _shared(fellows: Fellows, callers: dict[str, dict[str, Any]], me: str, reader: str) -> None:
+    """Two sets of far's are me's to read and to change; of the others, some are another's to read."""
+    for word, hands in callers.items():
+        names = fellows.sets[word]
+        if word not in ("shown", "lent"):
+            if word != "gone":
+                await _share_each(names, hands, reader)
+            continue
+        access = "READ" if word == "shown" else "WRITE"
+        for collection in SHARABLE:
+            home = next(home for home, one in fellows.services.items() if collection in held(one))
+            await hands[home].ShareRecord(record=names[collection], grantee=me, access=access)
+        for collection in set(names) - {*SHARABLE, "contacts", "shipments"}:
+            del names[collection]
+    del fellows.sets["gone"]["shares"]
+
+
+async def _share_each(names: Names, hands: dict[str, Any], grantee: str) -> None:
+    for home, collection in SHARED.items():
+        shared = await hands[home].ShareRecord(record=names[collection], grantee=grantee, access="READ")
+        names[f"shares/{home}"] = shared.name
+
+
+def held(service: Running) -> set[str]:
+    """The collections of a service."""
+    return {each.prefix.removesuffix("/") for each in service.store.collections.values()}
 
 
 def _by_hand(fellows: Fellows, me: str) -> None:
@@ -143,7 +182,8 @@ async def _callers(fellows: Fellows, boss: Person, me: Person) -> None:
     """me in every role in turn, and the shop's key, as the gateway would pass their calls on."""
     validator = fellows.services["access"].runtime.server.validator
     edge = {"foreign": "foreign", "absent": "absent"}
-    mine = {"own": "me", "helped": "chief", "team": "shop", "subtree": "low", "other": "far", "gone": "gone"}
+    mine = {"own": "me", "helped": "chief", "team": "shop", "subtree": "low", "other": "far", "gone": "gone",
+            "shown": "shown", "lent": "lent"}  # fmt: skip
     shops = {"own": "shop", "team": "me", "subtree": "low", "other": "far"}
 
     def standing(who: Principal | None, words: dict[str, str]) -> Standing:

@@ -11,17 +11,23 @@ CALLERS = {
     "adm": "administrator", "exe": "executive", "mgr": "sales_manager", "rep": "sales_rep", "fin": "finance",
     "whs": "warehouse", "sup": "support", "aud": "auditor", "key": "key", "any": "",
 }  # fmt: skip
-LETTERS = frozenset("osa-+")
+LETTERS = frozenset("osamn-+")
 # Letter → in whose hands a record may be for the caller to reach it.
 REACH = {
+    "n": set[str](),
+    "m": {"own"},
     "o": {"own", "helped"},
     "s": {"own", "helped", "team", "subtree"},
-    "a": {"own", "helped", "team", "subtree", "other"},
+    "a": {"own", "helped", "team", "subtree", "other", "shown", "lent"},
 }
-# In whose hands a record is, seen from the caller; what is gone was the caller's own.
-HANDS = ("own", "helped", "team", "subtree", "other", "gone", "foreign", "absent")
+# In whose hands a record is, seen from the caller: what is gone was the caller's own, what is shown is
+# shared with the caller to read, what is lent to change.
+HANDS = ("own", "helped", "team", "subtree", "other", "shown", "lent", "gone", "foreign", "absent")
 # A door was passed when the business answers, be it with a no.
 PASSED = frozenset({"OK", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "ABORTED", "ALREADY_EXISTS"})
+# What a share never gives: these stay with the owner's side.
+OWNERS = ("Delete", "Undelete", "Transfer", "Assign", "Archive", "Purge", "ShareRecord", "SetCustomerCollab")
+NO = frozenset({"NOT_FOUND", "PERMISSION_DENIED"})
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,24 @@ def rows() -> Iterator[Row]:
             yield Row(method, dict(zip(CALLERS, letters, strict=True)))
 
 
-def expected(letter: str, hands: str, *, revives: bool) -> str:
-    """PASSED, or the code that refuses; *revives*: the method is about what is gone as well.
+def expected(letter: str, hands: str, verb: str) -> frozenset[str]:
+    """The doors a call may come to: PASSED, or a code that refuses; *verb* is the method's plain name.
 
     *hands* is "" for a method that is about no record in particular.
     """
     if letter == "-":
-        return "PERMISSION_DENIED"
+        return frozenset({"PERMISSION_DENIED"})
     if not hands:
-        return "PASSED"
+        return frozenset({"PASSED"})
+    reads = verb.startswith("Get")
     if hands == "gone":
-        return "PASSED" if revives else "NOT_FOUND"
-    return "PASSED" if hands in REACH[letter] else "NOT_FOUND"
+        reached = reads or verb.startswith("Undelete")
+    elif hands in ("shown", "lent") and letter in "os":
+        reached = reads or (hands == "lent" and not verb.startswith(OWNERS))
+    else:
+        reached = hands in REACH[letter]
+    if reached:
+        return frozenset({"PASSED"})
+    # A refusal may say that a record is there where the caller may see it; of a foreign one it never does.
+    told = hands == "lent" or letter == "n" or (letter == "m" and hands != "foreign")
+    return NO if told else frozenset({"NOT_FOUND"})
