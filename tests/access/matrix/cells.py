@@ -22,7 +22,9 @@ from tests.access.matrix.table import HANDS, PASSED, REACH, Row, expected, rows
 AT_ONCE = 24
 RENEW_SECONDS = 60.0
 # What was sent was found wrong, not who sent it: the door was passed.
-WRONG_SECRET = frozenset({"SIGN_IN_REFUSED", "SESSION_ENDED"})
+WRONG_SECRET = frozenset(
+    {"SIGN_IN_REFUSED", "SESSION_ENDED", "CHALLENGE_ENDED", "CODE_REFUSED", "SIGN_IN_THROTTLED"}
+)
 NOBODY = "UNAUTHENTICATED"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 # Column → who asks. The key is a service account's; `any` has no credential at all.
 CALLERS = {
     "adm": "administrator", "exe": "executive", "mgr": "sales_manager", "rep": "sales_rep", "fin": "finance",
-    "whs": "warehouse", "sup": "support", "aud": "auditor", "key": "key", "any": "",
+    "whs": "warehouse", "sup": "support", "par": "partner", "aud": "auditor", "key": "key", "any": "",
 }  # fmt: skip
 LETTERS = frozenset("osamn-+")
 # Letter → in whose hands a record may be for the caller to reach it.
