@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+Networks = tuple[IPv4Network | IPv6Network, ...]
 PEER = "TRADEWIND_ADDRESS_"
 FILE = "_FILE"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -113,6 +114,14 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def networks(value: str) -> Networks:
+    """IP networks from text; ValueError says how they are written."""
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be networks parted by commas, such as 10.0.0.0/8,127.0.0.1/32") from None
+
+
 def _origin(value: str) -> str:
     parts = urlsplit(_url("https", "http")(value))
     if "@" in value or (value and f"{parts.scheme}://{parts.netloc}" != value.rstrip("/")):
@@ -158,6 +167,16 @@ class Settings:
             _origin,
             "Where browsers and programs reach the gateway, such as https://sales.example.com; empty is"
             " localhost and the HTTP port.",
+        ),
+    ]
+    issuer_networks: Annotated[
+        Networks,
+        Variable(
+            "TRADEWIND_ISSUER_NETWORKS",
+            "",
+            networks,
+            "Networks beside the public internet in which identity providers may be; without TLS only"
+            " on this machine.",
         ),
     ]
     database_url: Annotated[
@@ -325,7 +344,7 @@ class Settings:
     @property
     def origin(self) -> str:
         """Scheme, host and port under which the gateway is known outside."""
-        return self.public_url or f"http://localhost:{self.http_port}"
+        return self.public_url or f"http{'s' if self.door_tls else ''}://localhost:{self.http_port}"
 
     def require(self, *names: str) -> Self:
         """Itself, when all of these are set; ends the process naming the first that is not."""

@@ -20,6 +20,7 @@ from gateway.identify import Identifier
 from gateway.limits import Limits, LimitSettings
 from gateway.oauth import oauth_pages
 from gateway.service import SERVICE
+from gateway.sign_in import sign_in_pages
 from gateway.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,10 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
             upstream=upstream,
             contract=contract,
             limits=limits,
-            more_pages=oauth_pages(runtime.store, runtime.signer, settings.origin),
+            more_pages={
+                **oauth_pages(runtime.store, runtime.signer, settings.origin),
+                **sign_in_pages(runtime.store, runtime.signer, settings),
+            },
             door=door,
             cookies=Cookies(identify, runtime.store, runtime.signer),
         )

@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, Self
 
-from chassis.settings import Variable, read_variable
+from chassis.settings import Networks, Variable, networks, read_variable
 
-Networks = tuple[IPv4Network | IPv6Network, ...]
 # A chain of proxies is short; more than this is somebody's invention.
 MOST_HOPS = 16
 
@@ -62,13 +61,6 @@ def _seconds(value: str) -> float:
     if not 0.001 <= seconds <= 86_400:
         raise ValueError("must be a number of seconds")
     return seconds
-
-
-def _networks(value: str) -> Networks:
-    try:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise ValueError("must be networks parted by commas, such as 10.0.0.0/8,127.0.0.1/32") from None
 
 
 def _logged(value: str) -> str:
@@ -167,7 +159,7 @@ class LimitSettings:
     trusted_proxies: Networks = _said(
         "TRUSTED_PROXIES",
         "",
-        _networks,
+        networks,
         "Networks whose X-Forwarded-For says from where a request comes; nobody's is believed else.",
     )
     access_log: str = _said(

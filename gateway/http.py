@@ -129,7 +129,10 @@ class App:
             return self._refusal(error, request, seen)
 
     async def _answer(self, request: Request, seen: _Seen) -> Answer:
-        if page := self._pages.get(request.path):
+        page = self._pages.get(request.path)
+        if page is None and not request.path.startswith("/v1/"):
+            page = self._pages.get(_beneath(request.path))
+        if page is not None:
             return await self._page(page, request, seen)
         rules, segments = self.routes.find(request.path)
         rule = rules.get("GET" if request.method == "HEAD" else request.method)
@@ -141,7 +144,7 @@ class App:
         return await self._ask(rule, segments, request, seen)
 
     async def _page(self, page: pages.Page, request: Request, seen: _Seen) -> Answer:
-        seen.method = request.path
+        seen.method = request.path if request.path in self._pages else _beneath(request.path)
         verbs = page.verbs if isinstance(page, pages.Door) else pages.READING
         if request.method not in verbs:
             return self._other_verb(request, set(verbs))
@@ -254,6 +257,11 @@ class _Seen:
 
 def _key(identity: Identity | None, request: Request) -> str:
     return f"{identity.tenant}/{identity.user}" if identity else request.peer
+
+
+def _beneath(path: str) -> str:
+    """Under which page's path it lies: "/sign-in/…" under "/sign-in/"."""
+    return f"/{path[1:].partition('/')[0]}/"
 
 
 def _locale(request: Request) -> str:

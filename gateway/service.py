@@ -8,6 +8,7 @@ from gateway import jobs
 from gateway.rpc.api_key import ApiKeyRpc
 from gateway.rpc.audit import AuditRpc
 from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
+from gateway.rpc.identity_provider import IdentityProviderRpc
 from gateway.rpc.organization import OrganizationRpc
 from gateway.rpc.role import RoleRpc
 from gateway.rpc.session import SessionRpc
@@ -76,8 +77,8 @@ LAWS = (
 
 SERVICE = Service(
     "access", AccessStore,
-    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, HandoverRpc,
-          HandoverItemRpc, AuditRpc],
+    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc,
+          IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),
     keeps=("analytics", "customer", "inventory"),

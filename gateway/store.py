@@ -1,11 +1,12 @@
 """What access keeps, and the questions worth a name.
 
-Signing in begins before the organization is known: three functions of the database (see the first
-migration) answer across organizations, each with names and ids and nothing else.
+Signing in begins before the organization is known: four functions of the database (see the migrations)
+answer across organizations, each with names and ids and nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from chassis.sealing import LOGIN, digest
 from chassis.store import Collection, Rows, Store, Tx
 from gateway.domain.api_key import ApiKey
 from gateway.domain.handover import Handover, HandoverItem
+from gateway.domain.identity_provider import IdentityProvider
 from gateway.domain.organization import Organization
 from gateway.domain.role import Role
 from gateway.domain.session import Session
@@ -39,6 +41,13 @@ class AccessStore(Store):
     api_keys = Collection(ApiKey, index=(("owner", "state"),))
     handovers = Collection(Handover, index=(("owner", "state"), ("team", "state")))
     handover_items = Collection(HandoverItem, index=(("handover", "state"),))
+    identity_providers = Collection(IdentityProvider, private=("client_secret",))
+    # Who is whom: the digest of what a provider calls somebody, and the user it is.
+    identities = Rows(
+        "identities", sa.Column("provider", sa.Text()), sa.Column("subject", sa.Text()),
+        sa.Column("person", sa.Text(), nullable=False),
+        key=("provider", "subject"), index=(("person",),),
+    )  # fmt: skip
     passwords = Rows(
         "passwords",
         sa.Column("person", sa.Text()),
@@ -90,6 +99,7 @@ class AccessStore(Store):
 # Looked up before the organization is known, so these do not lead with it.
 sa.Index("tokens_by_digest", AccessStore.tokens.c.digest)
 sa.Index("users_by_email", AccessStore.users.table.c.email)
+sa.Index("identity_providers_by_id", AccessStore.identity_providers.table.c.id)
 sa.Index("organizations_by_display_name", AccessStore.organizations.table.c.display_name)
 
 
@@ -119,13 +129,33 @@ async def holder(store: Store, kept: str) -> Held | None:
 
 async def accounts(store: Store, email: str) -> list[tuple[str, str]]:
     """(organization, user) of everyone with this address, by their ids."""
-    wanted = digest(await store.shared_key(), "users.email", f"={LOGIN.whole(email)}")
-    asked = (
-        "SELECT tenant_id, user_id FROM accounts_by(%s)"
-        " UNION SELECT tenant_id, user_id FROM accounts_of(%s) ORDER BY tenant_id"
-    )
-    found = await _across(store, asked, wanted, email)
+    found = await _across(store, _ACCOUNTS, *await _asked(store, email))
     return [(row[0], row[1]) for row in found]
+
+
+async def account_of(tx: Tx, email: str) -> User | None:
+    """The user of this organization with this address, locked."""
+    for row in await tx.rows(_ACCOUNTS, await _asked(tx.store, email)):
+        if row["tenant_id"] == tx.call.tenant:
+            return await tx.get(User, f"users/{row['user_id']}", lock=True)
+    return None
+
+
+_ACCOUNTS = (
+    "SELECT tenant_id, user_id FROM accounts_by(%s)"
+    " UNION SELECT tenant_id, user_id FROM accounts_of(%s) ORDER BY tenant_id"
+)
+
+
+async def _asked(store: Store, email: str) -> tuple[str, str]:
+    """An address as it is looked for: by its blind index, and as it stands where it is not sealed yet."""
+    return digest(await store.shared_key(), "users.email", f"={LOGIN.whole(email)}"), email
+
+
+async def organization_of(store: Store, provider: str) -> str:
+    """The id of the organization that has this identity provider, or ""."""
+    rows = await _across(store, "SELECT provider_organization(%s)", provider)
+    return rows[0][0] or ""
 
 
 async def organization_named(store: Store, display_name: str) -> str:
@@ -205,3 +235,13 @@ async def forget_password(tx: Tx, user_id: str) -> None:
         "DELETE FROM tokens WHERE tenant_id = %s AND subject = %s AND kind = 'code'",
         [tx.call.tenant, user_id],
     )
+
+
+async def use_up(tx: Tx, secret: str, until: datetime) -> bool:
+    """Whether nobody has brought this secret before; remembered until then, by its SHA-256."""
+    digest = hashlib.sha256(f"used\n{secret}".encode()).hexdigest()
+    return bool(await tx.run(
+        "INSERT INTO tokens (tenant_id, digest, kind, subject, generation, expire_time)"
+        " VALUES (%s, %s, 'used', '', 0, %s) ON CONFLICT DO NOTHING",
+        [tx.call.tenant, digest, until],
+    ))  # fmt: skip

@@ -25,7 +25,7 @@ from gateway.store import AccessStore, Held, holder
 
 PREFIXES = {
     "access": "twa_", "refresh": "twr_", "key": "twk_", "grant": "twt_", "code": "twi_", "challenge": "twc_",
-    "browser": "twb_",
+    "browser": "twb_", "entry": "twe_",
 }  # fmt: skip
 LENGTH = 4 + 43  # a prefix and 32 bytes in base64url
 

@@ -221,6 +221,7 @@ class Platform:
         settings = Settings.from_env("gateway" if name == "access" else name, env={
             "DATABASE_URL": app_url, "TRADEWIND_KEYS": str(self.keys), "TRADEWIND_HOME": str(self.home),
             "TRADEWIND_LISTEN": "127.0.0.1:0", "TRADEWIND_POOL": "10",
+            "TRADEWIND_ISSUER_NETWORKS": "127.0.0.0/8",  # where the tests have identity providers
         })  # fmt: skip
         runtime, port = await self.exit.enter_async_context(
             service.running(settings, address="127.0.0.1:0", background=False)

@@ -45,6 +45,8 @@ async def _people(access: Any, names: dict[str, str], email: str, mark: str) -> 
     key = await access.CreateApiKey(api_key={"display_name": mark, "permissions": ["customers.read"]})
     names["apiKeys"] = key.name
     names["handovers"] = (await access.CreateHandover(handover={"user": names["users"]})).name
+    provider = {"display_name": mark, "issuer": "http://127.0.0.1:9/", "client_id": mark}
+    names["identityProviders"] = (await access.CreateIdentityProvider(identity_provider=provider)).name
 
 
 async def trade(

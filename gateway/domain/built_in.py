@@ -14,7 +14,7 @@ from gateway.domain.role import FieldRule, Grant, Kind, Role, Rule, Scope
 
 ADMINISTRATOR_ONLY = frozenset({
     "organizations.write", "users.write", "teams.write", "teams.delete", "roles.write", "roles.delete",
-    "opportunities.purge", "records.backdate",
+    "identityProviders.write", "identityProviders.delete", "opportunities.purge", "records.backdate",
 })  # fmt: skip
 
 # Sessions and keys are one's own, and so is what is shared.

@@ -33,6 +33,8 @@ class State(StrEnum):
 LIFECYCLE = Lifecycle({
     # A code sets the first password of an invited person, or a new one after a reset.
     "activate": ({State.INVITED, State.ACTIVE},  State.ACTIVE),
+    # An identity provider vouches for who is invited: no password is needed.
+    "enter":    ({State.INVITED, State.ACTIVE},  State.ACTIVE),
     "disable":  ({State.INVITED, State.ACTIVE},  State.DISABLED),
     "enable":   ({State.DISABLED},               State.ACTIVE),
 })  # fmt: skip
@@ -92,6 +94,11 @@ class User(Record):
         """With a password of their own, from now on."""
         self.must_be_a_person()
         return replace(self, state=LIFECYCLE.after("activate", self.state), password_time=at)
+
+    def enter(self) -> User:
+        """In on the word of an identity provider."""
+        self.must_be_a_person()
+        return replace(self, state=LIFECYCLE.after("enter", self.state))
 
     def change_password(self, *, at: datetime) -> User:
         """With another password."""

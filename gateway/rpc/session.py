@@ -63,10 +63,11 @@ class SessionRpc(Rpc):
 
     def handlers(self) -> dict[str, tuple[Policy, Handler]]:
         """The methods that sign in show their tokens, in the answer and nowhere else."""
-        reveals = dict.fromkeys(("CreateSession", "CompleteSession", "RefreshSession"), self._show_tokens)
+        reveals = dict.fromkeys(("CreateSession", "CompleteSession", "RefreshSession"), self.show_tokens)
         return revealing(super().handlers(), self.store, reveals)
 
-    def _show_tokens(self, answer: api.SignIn) -> None:
+    def show_tokens(self, answer: api.SignIn) -> None:
+        """Put the secrets into an answer that signs in."""
         if answer.HasField("challenge"):
             answer.challenge.token = self.mint.secret("challenge", answer.challenge.token, 0)
         elif answer.session.kind != api.Session.BROWSER:  # whose cookie the HTTP door sets
@@ -85,13 +86,18 @@ class SessionRpc(Rpc):
             user = await tx.get(User, own.user, lock=True)
             if user.state is not State.ACTIVE:
                 raise Refused("SIGN_IN_REFUSED")
-            await check_network(tx, call.peer)
-            if user.second_factor_time is not None:
-                return self._challenge(tx, user, device, kind)
-            return self._sign_in(tx, await start_session(tx, user, device, kind), user)
+            return await self.known(tx, user, device, kind)
+
+    async def known(self, tx: Tx, user: User, device: str, kind: Kind, key: str = "") -> api.SignIn:
+        """The answer to somebody of whom it is clear who they are, by a password or a provider's word: a
+        session, of this id if one is said, or the challenge that stands before it."""
+        await check_network(tx, tx.call.peer)
+        if user.second_factor_time is not None:
+            return self._challenge(tx, user, device, kind)
+        return self._sign_in(tx, await start_session(tx, user, device, kind, key), user)
 
     def _challenge(self, tx: Tx, user: User, device: str, kind: Kind) -> api.SignIn:
-        """The answer to the right password of who has a second factor; it stands for nothing but its second
+        """The answer to the first step of who has a second factor; it stands for nothing but its second
         step, and holds the challenge's id until the token is shown."""
         key, until = tx.call.new_id(), tx.call.now + TO_ANSWER
         values = {"person": user.id, "device": device, "kind": kind.value, "tries": 0, "answered": False}
@@ -262,11 +268,11 @@ async def check_network(tx: Tx, address: str) -> None:
         raise Refused("NETWORK_REFUSED")
 
 
-async def start_session(tx: Tx, user: User, device: str, kind: Kind) -> Session:
+async def start_session(tx: Tx, user: User, device: str, kind: Kind, key: str = "") -> Session:
     """Sign a user in, whose row is locked; the oldest of too many sessions ends."""
     call = tx.call
     session = tx.add(begin(
-        call.new_id(), owner=f"users/{user.id}", team=user.team, device=device, network=call.peer,
+        key or call.new_id(), owner=f"users/{user.id}", team=user.team, device=device, network=call.peer,
         at=call.now, kind=kind,
     ))  # fmt: skip
     for oldest in (await active_sessions(tx, user))[:-MOST]:

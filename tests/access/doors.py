@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from gateway.grpc_edge import serve_edge
 from gateway.http import serve_http
 from gateway.identify import Identifier
 from gateway.oauth import oauth_pages
+from gateway.sign_in import sign_in_pages
 from gateway.upstream import Upstream
 from tests.access.conftest import PASSWORD
 from tests.platform import Running
@@ -62,7 +64,8 @@ async def opened(access: Running, *others: Running) -> AsyncIterator[Doors]:
     upstream = Upstream({one.service.name: one.address for one in (access, *others)})
     store, signer = access.runtime.store, access.runtime.signer
     identify, contract = Identifier(store, signer, trail=access.runtime.trail), Contract.load()
-    more = oauth_pages(store, signer, ORIGIN)
+    settings = replace(access.runtime.settings, public_url=ORIGIN)
+    more = oauth_pages(store, signer, ORIGIN) | sign_in_pages(store, signer, settings)
     cookies = Cookies(identify, store, signer)
     http = await serve_http(
         "127.0.0.1",

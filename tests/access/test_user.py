@@ -16,6 +16,7 @@ LI = User(id="li", display_name="李雷", email="li@example.com", state=State.AC
 BOT = User(id="bot", display_name="Importer", kind=Kind.SERVICE_ACCOUNT, state=State.ACTIVE)
 VERBS = {
     "activate": lambda user: user.activate(at=NOW),
+    "enter": lambda user: user.enter(),
     "disable": lambda user: user.disable(),
     "enable": lambda user: user.enable(),
 }
