@@ -54,6 +54,7 @@ class Method:
     effects: bool
     streams: bool
     comment: str
+    reads: tuple[str, ...] = ()
 
     @cached_property
     def request_id(self) -> int:
@@ -187,6 +188,7 @@ class Contract:
             effects=options.idempotency_level != descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
             streams=method.server_streaming,
             comment=self.comment(name),
+            reads=tuple(access.reads),
         )
 
     def _reasons(self) -> Iterator[Reason]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from chassis.field_rules import FieldRules
 from chassis.kernel.refusals import Refused
 from gateway.contract import BEHAVIOR, RESOURCE, Contract
+from gateway.domain.access_request import AccessRequest
 from gateway.domain.built_in import grants_of, rules_of
 from gateway.domain.role import FieldRule, Role, Rule, matches
 
@@ -40,6 +42,11 @@ read the noun has a rule for it, and then by the mildest; it may be written wher
 let them write the noun has none. `GET /v1/me` lists what holds for the caller, so that a form can leave
 it out or grey. An organization's own roles take `fieldRules` for any field but names, states, owners and
 the times of a record.
+
+Whoever needs what is kept back asks for it with `POST /v1/accessRequests`, for a field of one record or
+of all, or for a report; who has `accessRequests.decide`, is somebody else and sees the field grants it,
+for seven days at the most. It is seen within five seconds and ends by itself; a field granted for one
+record opens no filter over all.
 """
 
 
@@ -155,6 +162,30 @@ def _rule_at(rules: Mapping[str, Rule], key: str) -> Rule | None:
 
 def _grants(role: Role, permissions: Iterable[str]) -> bool:
     return any(matches(grant.permission, wanted) for grant in grants_of(role) for wanted in permissions)
+
+
+def reads_of(method: str) -> tuple[str, ...]:
+    """The fields that a method's answer is counted from; none for one that nobody may call from outside."""
+    found = {each.full_name: each for each in Contract.load().public.values()}.get(method)
+    return found.reads if found else ()
+
+
+def seen_in_full(
+    rules: Mapping[str, str], granted: Iterable[AccessRequest], at: datetime
+) -> FieldRules | None:
+    """The rules less what somebody was granted, which is to see and not to write; None for no rules."""
+    left, records, methods = dict(rules), dict[str, list[str]](), list[str]()
+    for request in granted:
+        if not request.holds(at):
+            continue
+        if request.method:
+            service, _, name = request.method.rpartition(".")
+            methods.append(f"/{service}/{name}")
+        elif request.field in left and request.record:
+            records.setdefault(request.record, []).append(request.field)
+        elif request.field in left:
+            left[request.field] = str(Rule.READ_ONLY)
+    return FieldRules(left, records, methods) if left else None
 
 
 def check_as_strict(given: Iterable[Role], own: FieldRules | None) -> None:

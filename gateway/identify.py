@@ -19,7 +19,6 @@ from datetime import datetime
 from tradewind.type.v1 import audit_pb2
 
 from chassis.call import Call
-from chassis.field_rules import FieldRules
 from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
@@ -33,9 +32,9 @@ from gateway.domain.session import SEEN as SESSION_SEEN
 from gateway.domain.session import Session
 from gateway.domain.team import Tree
 from gateway.domain.user import Kind, State, User
-from gateway.field_rules import rules_for
+from gateway.field_rules import rules_for, seen_in_full
 from gateway.permissions import permissions_of
-from gateway.store import Held, tree_of
+from gateway.store import Held, granted_requests, tree_of
 from gateway.tokens import PREFIXES, digest, held
 
 IDENTITY_SECONDS = 2.5
@@ -187,6 +186,7 @@ class Identifier:
         directory = await self._directory(tx, found.tenant)
         roles = [directory.roles[name] for name in user.roles if name in directory.roles]
         permissions, rules = permissions_of(roles), rules_for(roles)
+        granted = granted_requests(tx, f"users/{user.id}") if rules else None
         if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
             permissions = only(permissions, scope.split()) if scope else permissions
@@ -198,7 +198,7 @@ class Identifier:
             permissions={name: scope.lower() for name, scope in permissions.items()},
             roles=tuple(name.removeprefix("roles/") for name in user.roles),
             teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
-            fields=FieldRules(rules) if rules else None,
+            fields=seen_in_full(rules, await granted, now) if granted else None,
         )  # fmt: skip
         asked = user.kind is Kind.PERSON and directory.organization.asks_for_second_factor(user.roles)
         return _Known(

@@ -7,10 +7,13 @@ from tradewind.access.v1 import events_pb2 as events
 from chassis.jobs import every
 from chassis.kernel.record import replace
 from chassis.store import Tx
+from gateway.domain.access_request import AccessRequest
 from gateway.domain.built_in import built_in_roles
 from gateway.domain.organization import Organization
 from gateway.domain.role import Kind, Role
+from gateway.rpc.access_request import show as show_request
 from gateway.rpc.role import show
+from gateway.store import OPEN, AccessStore
 
 
 @every(minutes=10)
@@ -35,6 +38,18 @@ async def refresh_built_in_roles(tx: Tx) -> None:
         )
         if after != before:
             tx.emit(events.RoleUpdated(role=show(tx.save(after))))
+
+
+@every(seconds=30)
+async def end_access_requests(tx: Tx) -> None:
+    """A request whose time is over says so; what it granted has ended by itself."""
+    table = AccessStore.access_requests.table.c
+    for state in OPEN:
+        over = await tx.all(
+            AccessRequest, table.expire_time < tx.call.now, state=state.value, limit=200, scoped=False
+        )
+        for request in over:
+            tx.emit(events.AccessRequestExpired(access_request=show_request(tx.save(request.expire()))))
 
 
 @every(hours=1)

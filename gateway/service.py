@@ -5,6 +5,7 @@ from __future__ import annotations
 from chassis.laws import Law
 from chassis.service import Service
 from gateway import jobs
+from gateway.rpc.access_request import AccessRequestRpc
 from gateway.rpc.api_key import ApiKeyRpc
 from gateway.rpc.audit import AuditRpc
 from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
@@ -77,7 +78,7 @@ LAWS = (
 
 SERVICE = Service(
     "access", AccessStore,
-    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc,
+    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, AccessRequestRpc,
           IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),

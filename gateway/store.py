@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
 from chassis.sealing import LOGIN, digest
-from chassis.store import Collection, Rows, Store, Tx
+from chassis.store import Ahead, Collection, Rows, Store, Tx
+from gateway.domain.access_request import MOST, AccessRequest
+from gateway.domain.access_request import State as RequestState
 from gateway.domain.api_key import ApiKey
 from gateway.domain.handover import Handover, HandoverItem
 from gateway.domain.identity_provider import IdentityProvider
@@ -27,6 +29,8 @@ from gateway.domain.session import Session
 from gateway.domain.session import State as SessionState
 from gateway.domain.team import Team, Tree
 from gateway.domain.user import ADMINISTRATOR, User
+
+OPEN = (RequestState.PENDING, RequestState.GRANTED)  # of access requests
 
 
 class AccessStore(Store):
@@ -39,6 +43,7 @@ class AccessStore(Store):
     roles = Collection(Role, unique=(("display_name",),))
     sessions = Collection(Session, index=(("owner", "state"),), sealed={"device": None, "network": None})
     api_keys = Collection(ApiKey, index=(("owner", "state"),))
+    access_requests = Collection(AccessRequest, index=(("owner", "state"), ("state", "expire_time")))
     handovers = Collection(Handover, index=(("owner", "state"), ("team", "state")))
     handover_items = Collection(HandoverItem, index=(("handover", "state"),))
     identity_providers = Collection(IdentityProvider, private=("client_secret",))
@@ -207,6 +212,18 @@ async def users_of(tx: Tx, *, team: str = "", role: str = "") -> int:
         [tx.call.tenant, team or "-", role or "-"],
     )
     return int(rows[0]["n"])
+
+
+def granted_requests(tx: Tx, user: str) -> Ahead[list[AccessRequest]]:
+    """What somebody was granted to see, or was until now."""
+    return tx.all(AccessRequest, owner=user, state=RequestState.GRANTED.value, limit=2 * MOST, scoped=False)
+
+
+async def open_requests(tx: Tx, user: str) -> list[AccessRequest]:
+    """The access requests of a user that are not over."""
+    states = sa.or_(*(AccessStore.access_requests.table.c.state == state.value for state in OPEN))
+    found = await tx.all(AccessRequest, states, owner=user, scoped=False)
+    return [request for request in found if request.expire_time and request.expire_time > tx.call.now]
 
 
 async def active_sessions(tx: Tx, user: User) -> list[Session]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from chassis.call import new_id
+from chassis.field_rules import FieldRules
 from gateway.found import found
 from tests.messages import decimal, money
 from tests.platform import Platform, settle
@@ -44,6 +45,12 @@ async def _people(access: Any, names: dict[str, str], email: str, mark: str) -> 
     names["sessions"] = session.session.name
     key = await access.CreateApiKey(api_key={"display_name": mark, "permissions": ["customers.read"]})
     names["apiKeys"] = key.name
+    clerk = access.service.as_(
+        tenant=access.tenant, permissions={"accessRequests.write": "own"},
+        fields=FieldRules({"customers.tax_id": "HIDDEN"}),
+    )  # fmt: skip
+    names["accessRequests"] = (await clerk.CreateAccessRequest(access_request={
+        "field": "customers.tax_id", "reason": f"For {mark}"})).name  # fmt: skip
     names["handovers"] = (await access.CreateHandover(handover={"user": names["users"]})).name
     provider = {"display_name": mark, "issuer": "http://127.0.0.1:9/", "client_id": mark}
     names["identityProviders"] = (await access.CreateIdentityProvider(identity_provider=provider)).name

@@ -21,6 +21,7 @@ ADMINISTRATOR_ONLY = frozenset({
 EVERYONE = (
     Grant("sessions.read", Scope.OWN), Grant("sessions.write", Scope.OWN),
     Grant("apiKeys.read", Scope.OWN), Grant("apiKeys.write", Scope.OWN), Grant("shares.read", Scope.OWN),
+    Grant("accessRequests.read", Scope.OWN), Grant("accessRequests.write", Scope.OWN),
 )  # fmt: skip
 # Who works here knows the colleagues, teams and roles; a partner does not, whatever else they are.
 COLLEAGUES = (
@@ -100,7 +101,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             "Sees the whole business, decides on large deals, sets pipelines and prices.",
             "查看全部业务，审批重大交易，制定销售流程与价格。",
             (Scope.ALL, f"{_BUSINESS} {_CATALOGUE} {_MONEY} journalEntries.read movements.read events.read"),
-            (Scope.ALL, "handovers.read"),
+            (Scope.ALL, "handovers.read accessRequests.read,decide"),
             (Scope.ALL, "quotes.approve contracts.approve,sign opportunities.assign customers.transfer"),
             (Scope.ALL, "pipelines.write,delete products.write,delete priceLists.write,delete leads.assign"),
         ),
@@ -113,7 +114,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.SUBTREE, "opportunities.read,write,close,assign,split,archive"),
             (Scope.SUBTREE, "contracts.read,write,delete,approve,sign"),
             (Scope.SUBTREE, "orders.read,write,delete,confirm,cancel,hold shipments.read reservations.read"),
-            (Scope.SUBTREE, f"{_MONEY} reports.read handovers.read,write"),
+            (Scope.SUBTREE, f"{_MONEY} reports.read handovers.read,write accessRequests.read,decide"),
             (Scope.ALL, _CATALOGUE),
             (Scope.OWN, "shares.write"),
         ),
