@@ -200,7 +200,7 @@ class Identity:
             raise SettingsInvalid(
                 f"{variable} names {path}, whose certificate is not that of {self.name_of(process)}."
             )
-        self._client: tuple[int, ssl.SSLContext | None] = (-1, None)
+        self._clients: dict[str, tuple[int, ssl.SSLContext]] = {}  # protocol → of which version, context
 
     @property
     def version(self) -> int:
@@ -221,13 +221,15 @@ class Identity:
         pems = self._folder.current()
         return grpc.ssl_channel_credentials(pems.authorities, pems.key, pems.chain)
 
-    def client_context(self) -> ssl.SSLContext:
-        """For connections of our own; asked for anew with each one."""
-        self._folder.current()
-        version, context = self._client
-        if context is None or version != self._folder.version:
+    def client_context(self, protocol: str = "") -> ssl.SSLContext:
+        """For connections of our own, of a *protocol* such as h2; asked for anew with each one."""
+        version = self.version
+        known, context = self._clients.get(protocol, (-1, None))
+        if context is None or known != version:
             context = self._folder.context(ssl.PROTOCOL_TLS_CLIENT)
-            self._client = (self._folder.version, context)
+            if protocol:
+                context.set_alpn_protocols([protocol])
+            self._clients[protocol] = (version, context)
         return context
 
     def is_that_of(self, process: str, seen: Any) -> bool:

@@ -111,10 +111,8 @@ class Peers:
         """How both sides show their certificates; nothing where processes speak in plain."""
         if self._identity is None:
             return {}
-        context = self._identity.client_context()
-        context.set_alpn_protocols(["h2"])
         return {
-            "ssl": context,
+            "ssl": self._identity.client_context("h2"),
             "server_hostname": self._process,
             "ssl_handshake_timeout": HANDSHAKE_SECONDS,
         }

@@ -178,8 +178,7 @@ async def test_renewed_certificates_are_taken_up_by_both_sides_without_a_restart
 
 async def seen(made: Certificates, port: int) -> bytes:
     """The certificate that a server shows now."""
-    context = identity(made, "gateway").client_context()
-    context.set_alpn_protocols(["h2"])
+    context = identity(made, "gateway").client_context("h2")
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="customer")
     raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from grpc_status import rpc_status
 
 from chassis.kernel.refusals import Refused
 from chassis.reasons import Reasons
+from chassis.tls import Door
 from gateway.contract import Contract
 from gateway.http import HttpServer, serve_http
 from gateway.limits import Limits, LimitSettings
@@ -241,7 +243,10 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    settings: LimitSettings | None = None, elsewhere: dict[str, str] | None = None
+    settings: LimitSettings | None = None,
+    elsewhere: dict[str, str] | None = None,
+    door: Door | None = None,
+    trusting: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Stage]:
     """Everything started on free ports, and stopped again."""
     contract = Contract(image(notes=NOTES))
@@ -257,11 +262,12 @@ async def stage(
     upstream = Upstream({"notes": address, **(elsewhere or {})})
     limits = Limits(settings)
     front = await serve_http(
-        "127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract, limits=limits
+        "127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract, limits=limits, door=door
     )
-    base = f"http://127.0.0.1:{front.port}"
+    base = f"{'https' if door else 'http'}://127.0.0.1:{front.port}"
+    told = {"authorization": f"Bearer {TOKEN}"}
     try:
-        async with httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+        async with httpx.AsyncClient(base_url=base, headers=told, verify=trusting or True) as client:
             yield Stage(notes, client, upstream, contract, base, limits, front)
     finally:
         await front.stop()
