@@ -43,9 +43,10 @@ def servers_here() -> Iterator[layout.Servers]:
 
 def _address(servers: layout.Servers) -> str:
     """Where the running platform's API is."""
-    if not runner(servers.home):
+    address = servers.address_of_api()
+    if not runner(servers.home) or not address:
         raise NotPossible(f"Tradewind is not running in {servers.home}; `tradewind up --detach` starts it.")
-    return servers.address_of_api()
+    return address
 
 
 def migrate() -> int:
