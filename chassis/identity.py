@@ -130,6 +130,7 @@ class Validator:
         if len(token) > LARGEST:
             raise Refused("UNAUTHENTICATED", problem="the token is too large")
         try:
+            _check_spelling(token)
             header = jwt.get_unverified_header(token)
             if header.get("typ") != TYPE or header.get("alg") != "EdDSA":
                 raise Refused("UNAUTHENTICATED", problem="the token is of the wrong type")
@@ -142,7 +143,8 @@ class Validator:
                 leeway=LEEWAY, options={"require": _CLAIMS, "strict_aud": True},
             )  # fmt: skip
             return self._principal(str(name), claims)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError,
+                RecursionError) as problem:  # fmt: skip
             raise Refused("UNAUTHENTICATED", problem="the token is not valid") from problem
 
     @staticmethod
@@ -170,6 +172,24 @@ class Validator:
             expires=float(claims["exp"]),
             fields=FieldRules.of_claim(claims.get("fields")),
         )
+
+
+def _check_spelling(token: str) -> None:
+    """Refuse what says the same in more than one way, or could be read in two: parts that are not base64url
+    to the last bit, JSON that is not UTF-8 or names a thing twice. The library forgives all of it."""
+    parts = token.split(".")
+    raw = [jwt.utils.base64url_decode(part) for part in parts]
+    if len(parts) != 3 or [jwt.utils.base64url_encode(each).decode() for each in raw] != parts:
+        raise ValueError("a token has one spelling")
+    for each in raw[:2]:
+        json.loads(each.decode(), object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a claim stands twice")
+    return made
 
 
 def make_keys(folder: Path, names: list[str]) -> None:
