@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import unicodedata
+from functools import cache
+from importlib import resources
 
 from chassis.kernel.refusals import Refused
 
 SHORTEST, LONGEST = 12, 128
 
-# What the lists of leaked passwords are made of; ends and doublings are taken off before comparing.
+# Tried first here, beside those of the list; ends and doublings are taken off before comparing.
 _TRIED_FIRST = """
     abc abcd abcde abcdef admin administrator adminadmin asdf asdfgh asdfghjkl asdfghjklqwertyuiop baseball
     batman changeme computer dragon football freedom guest hello hunter iloveyou iloveyouforever internet
@@ -21,6 +24,8 @@ _TRIED_FIRST = """
     correcthorsebatterystaple
 """
 COMMON = frozenset(_TRIED_FIRST.split())
+# What leaked passwords are made of, 25,000 of them; where they come from: deploy/passwords/README.md.
+_LIST = "common_passwords.txt.gz"
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _RUNS = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm")
 
@@ -34,10 +39,10 @@ def check_password(password: str, *, field: str, about: tuple[str, ...] = ()) ->
     plain = unicodedata.normalize("NFKC", password).casefold()
     if _monotonous(plain):
         raise _weak(field, "repeats itself or follows the keyboard")
-    cores = {_core(plain), _core(plain).translate(_LEET), _core(plain.translate(_LEET))}
-    if cores & COMMON:
+    cores = {plain, core(plain), core(plain).translate(_LEET), core(plain.translate(_LEET))}
+    if cores & COMMON or cores & common():
         raise _weak(field, "is one of those that are tried first")
-    own = {_core(text.casefold()) for text in about if len(_core(text.casefold())) >= 3}
+    own = {core(text.casefold()) for text in about if len(core(text.casefold())) >= 3}
     if cores & own:
         raise _weak(field, "is made from the name or the e-mail")
 
@@ -46,7 +51,14 @@ def _weak(field: str, problem: str) -> Refused:
     return Refused("PASSWORD_WEAK", field=field, problem=problem)
 
 
-def _core(text: str) -> str:
+@cache
+def common() -> frozenset[str]:
+    """The list of well-known passwords, without digits and signs at their ends; read when first asked for."""
+    packed = resources.files("gateway.domain").joinpath(_LIST).read_bytes()
+    return frozenset(gzip.decompress(packed).decode().split("\n"))
+
+
+def core(text: str) -> str:
     """The letters that are left when digits and signs at both ends and doublings are taken off."""
     core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", text)
     doubled = re.fullmatch(r"(.+?)\1+", core)

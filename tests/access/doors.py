@@ -16,6 +16,7 @@ from gateway.cookies import Cookies
 from gateway.grpc_edge import serve_edge
 from gateway.http import serve_http
 from gateway.identify import Identifier
+from gateway.limits import Limits, LimitSettings
 from gateway.oauth import oauth_pages
 from gateway.sign_in import sign_in_pages
 from gateway.upstream import Upstream
@@ -59,24 +60,21 @@ class Doors:
 
 
 @asynccontextmanager
-async def opened(access: Running, *others: Running) -> AsyncIterator[Doors]:
+async def opened(
+    access: Running, *others: Running, bounds: LimitSettings | None = None
+) -> AsyncIterator[Doors]:
     """Both doors before access and other services."""
     upstream = Upstream({one.service.name: one.address for one in (access, *others)})
     store, signer = access.runtime.store, access.runtime.signer
     identify, contract = Identifier(store, signer, trail=access.runtime.trail), Contract.load()
     settings = replace(access.runtime.settings, public_url=ORIGIN)
     more = oauth_pages(store, signer, ORIGIN) | sign_in_pages(store, signer, settings)
-    cookies = Cookies(identify, store, signer)
-    http = await serve_http(
-        "127.0.0.1",
-        0,
-        identify=identify,
-        upstream=upstream,
-        contract=contract,
-        more_pages=more,
-        cookies=cookies,
-    )
-    edge = await serve_edge("127.0.0.1", 0, identify=identify, upstream=upstream, contract=contract)
+    cookies, limits = Cookies(identify, store, signer), Limits(bounds)
+    parts: dict[str, Any] = {
+        "identify": identify, "upstream": upstream, "contract": contract, "limits": limits
+    }  # fmt: skip
+    http = await serve_http("127.0.0.1", 0, more_pages=more, cookies=cookies, **parts)
+    edge = await serve_edge("127.0.0.1", 0, **parts)
     found = Doors(f"http://127.0.0.1:{http.port}", f"127.0.0.1:{edge.port}")
     yield found
     await found.client.aclose()

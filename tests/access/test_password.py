@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
 
 from chassis.kernel.refusals import Refused
-from gateway.domain.password import check_password
+from gateway.domain.password import check_password, common
 
 ABOUT = ("li.wei@example.com", "Li Wei", "Tradewind")
 
@@ -26,6 +28,12 @@ ABOUT = ("li.wei@example.com", "Li Wei", "Tradewind")
         "correcthorsebatterystaple",
         "li.wei@example.com",
         "Tradewind2026",
+        "Jennifer2024!",
+        "1234-dragonfly-5678",
+        "wolfgang!!!!",
+        "superman superman".replace(" ", ""),
+        "Michelle#1990#",
+        "1q2w3e4r5t6y7u8i",
         "g" * 5 + "long enough but far too long" * 5,
     ],
 )
@@ -33,6 +41,16 @@ def test_what_is_short_common_or_ones_own_name_is_refused(password: str) -> None
     with pytest.raises(Refused) as no:
         check_password(password, field="password", about=ABOUT)
     assert (no.value.reason, no.value.facts["field"]) == ("PASSWORD_WEAK", "password")
+
+
+@pytest.mark.req("X-09")
+def test_the_list_is_a_real_one_and_of_bounded_size() -> None:
+    assert 20_000 < len(common()) < 50_000
+    assert {"jennifer", "dragonfly", "wolfgang", "1q2w3e4r5t6y"} <= common()
+    packed = resources.files("gateway.domain").joinpath("common_passwords.txt.gz").read_bytes()
+    assert len(packed) < 128 * 1024
+    licenses = resources.files("gateway.domain").joinpath("common_passwords.LICENSES.txt").read_text("utf-8")
+    assert "Django" in licenses and "MIT License" in licenses
 
 
 @pytest.mark.parametrize(
