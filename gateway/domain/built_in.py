@@ -127,7 +127,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.OWN, "orders.read,write,delete,confirm,cancel shipments.read reservations.read"),
             (Scope.OWN, f"{_MONEY} reports.read shares.write"),
             (Scope.ALL, _CATALOGUE),
-            rules="products.cost:HIDDEN customers.credit_limit:READ_ONLY",
+            rules="products.cost:HIDDEN",
         ),
         _role(
             "finance", "Finance", "财务",
