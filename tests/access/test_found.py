@@ -14,7 +14,8 @@ from tests.platform import Running
 
 async def bootstrap(access: Running, password: str, *arguments: str) -> tuple[int, str, str]:
     """What `python -m gateway bootstrap` said."""
-    env = {**os.environ, "DATABASE_URL_ACCESS": access.runtime.settings.database_url}
+    settings = access.runtime.settings
+    env = {**os.environ, "DATABASE_URL_ACCESS": settings.database_url, "TRADEWIND_KEYS": str(settings.keys)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", "bootstrap", *arguments, env=env,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
