@@ -192,7 +192,7 @@ def _go(rows: Iterable[tuple[int, bytes, bytes]], part: Part, walk: _Walk) -> in
     """Along the chain from its beginning; how many facts there were."""
     sha256, count = hashlib.sha256, 0
     before, expected = part.purged_hash, part.purged + 1
-    points = deque(part.points)
+    points = deque(point for point in part.points if point.position)
     while points and points[0].position <= part.purged:
         walk.at_purged(points.popleft())
     due = points[0].position if points else _NEVER
@@ -281,7 +281,9 @@ class _Walk:
             first, last = self._rewritten
             self._tell(first, last, "rewritten: the checkpoint at its end was signed over something else")
         if self._lost and self._lost[0] > self.part.pos:
-            self._tell(self.part.pos + 1, self._lost[0], f"missing at the end: {self._lost[1]}")
+            # Up to the end that is there no checkpoint agrees: what is missing may have been among these.
+            first = self.part.pos + 1 if self._rewritten else min(self._agreed, self.part.pos) + 1
+            self._tell(first, self._lost[0], f"missing at the end, or rewritten: {self._lost[1]}")
         found = sorted(self._more, key=lambda one: (one.first, one.last))
         return found[:MOST]
 

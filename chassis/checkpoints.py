@@ -54,6 +54,8 @@ async def sign(store: Store, service: str, signer: Signer) -> list[audit_pb2.Che
         heads = await pipe.ask("SELECT part, epoch::text, pos, hash FROM outbox_head ORDER BY part").rows()
     made = []
     for part, epoch, pos, digest in heads:
+        if not pos:
+            continue  # nothing has happened yet
         point = audit_pb2.Checkpoint(service=service, partition=part, epoch=epoch, position=pos, hash=digest)
         point.sign_time.FromDatetime(datetime.now(UTC))
         point.signature = signer.key.sign(signed(point))

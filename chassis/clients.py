@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import time
 from collections.abc import Mapping
@@ -171,7 +172,7 @@ class Clients:
         if self._channels.renewed():
             self._stubs.clear()
         if method not in self._stubs:
-            described = descriptor_pool.Default().FindMethodByName(method)
+            described = _described(service, method)
             owner, _, name = method.rpartition(".")
             self._stubs[method] = self.channel(service).unary_unary(
                 f"/{owner}/{name}",
@@ -183,3 +184,12 @@ class Clients:
     async def close(self) -> None:
         """Close every channel."""
         await self._channels.close()
+
+
+def _described(service: str, method: str) -> Any:
+    """What the contract says of a method; of the facts of a service that this process knows nothing of, too."""
+    try:
+        return descriptor_pool.Default().FindMethodByName(method)
+    except KeyError:
+        importlib.import_module(f"tradewind.{service}.v1.events_pb2")
+        return descriptor_pool.Default().FindMethodByName(method)
