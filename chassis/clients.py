@@ -187,7 +187,7 @@ class Clients:
 
 
 def _described(service: str, method: str) -> Any:
-    """What the contract says of a method; of the facts of a service that this process knows nothing of, too."""
+    """What the contract says of a method; also of a service that this process knows nothing else of."""
     try:
         return descriptor_pool.Default().FindMethodByName(method)
     except KeyError:
