@@ -36,9 +36,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 $$;
 
 -- Array operators are not leakproof: asked by the service's own role, every fact would be looked at.
-CREATE FUNCTION outbox_concerning(named text) RETURNS TABLE (event_id uuid)
+CREATE FUNCTION outbox_concerning(named text) RETURNS TABLE (record text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-  SELECT o.event_id FROM public.outbox o WHERE string_to_array(o.concerns, ' ') @> ARRAY[named]
+  SELECT o.record FROM public.outbox o WHERE string_to_array(o.concerns, ' ') @> ARRAY[named]
     AND o.concerns <> '' AND o.tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid
   ORDER BY o.occurred_at DESC LIMIT 10000;
 $$;
@@ -68,8 +68,9 @@ BEGIN
 END $$;
 """
 
-# Who is behind a fact: the person for whom a service acted, else who acted.
-BEHIND = "coalesce(nullif(on_behalf_of, ''), actor)"
+# Who is behind a fact: the person for whom a service acted, else who acted. A CASE is known to leak nothing,
+# COALESCE is not: under row-level security no index would be looked into for it.
+BEHIND = "CASE WHEN on_behalf_of <> '' THEN on_behalf_of ELSE actor END"
 
 # Made while others write: a plain one would hold up every change for as long as it takes.
 INDEXES_AUDIT = {

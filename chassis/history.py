@@ -115,9 +115,9 @@ def changes(before: Any, after: Any) -> list[audit_pb2.FieldChange]:
 def _conditions(tx: Tx, wanted: Wanted) -> tuple[str, list[Any]]:
     text, params = "tenant_id = %s", list[Any]([tx.call.tenant])
     if wanted.actor:
-        text, params = f"{text} AND {BEHIND} = %s", [*params, wanted.actor]
+        text, params = f"{text} AND ({BEHIND}) = %s", [*params, wanted.actor]
     if wanted.record:
-        text += " AND (record = %s OR event_id IN (SELECT event_id FROM outbox_concerning(%s)))"
+        text += " AND record = ANY(ARRAY(SELECT record FROM outbox_concerning(%s)) || %s::text)"
         params += [wanted.record, wanted.record]
     for sign, moment in ((">=", wanted.since), ("<", wanted.until)):
         if moment is not None:

@@ -17,6 +17,7 @@ from stack.running import NotPossible
 from stack.terminal import console, show_columns
 
 NAMED = 4  # records named of one break
+TELLING = 10_000  # from so many facts on it says something how fast that went
 
 
 def public_keys(servers: layout.Servers) -> dict[str, Any]:
@@ -99,9 +100,9 @@ def show(servers: layout.Servers) -> int:
     show_columns(["", "service", "facts", "checkpoints", "what is not as it was written"], rows)
     for note in whole.notes:
         console.print(note, markup=False)
-    rate = whole.facts / whole.seconds if whole.seconds else 0.0
+    rate = f", {whole.facts / whole.seconds:,.0f} a second" if whole.facts >= TELLING else ""
     console.print(
-        f"\n{whole.facts:,} facts and {whole.checkpoints:,} checkpoints verified, {rate:,.0f} facts a second;"
+        f"\n{whole.facts:,} facts verified{rate}, and held against {whole.checkpoints:,} checkpoints;"
         f" {len(whole.breaks)} breaks."
     )
     return 1 if whole.breaks else 0
