@@ -65,7 +65,7 @@ class AuditRpc(Rpc):
         reach = call.can(noun.permission)
         if reach is None:
             raise Refused("PERMISSION_DENIED", permission=noun.permission)
-        own = replace(call, scope=reach if noun.scoped else "all")
+        own = replace(call, scope=reach if noun.scoped else "all", permission=noun.permission)
         size = listing.page_size(request.page_size)
         query = "\n".join([call.tenant, call.user, request.name, request.field])
         before = self.runtime.tokens.read(request.page_token, query) if request.page_token else None

@@ -60,8 +60,8 @@ def expected(letter: str, hands: str, verb: str) -> frozenset[str]:
         return frozenset({"PERMISSION_DENIED"})
     if not hands:
         return frozenset({"PASSED"})
-    reads = verb.startswith("Get")
-    if hands == "gone":
+    reads = verb.startswith("Get") or verb == "ListFieldChanges"
+    if hands == "gone" and letter != "n":
         reached = reads or verb.startswith("Undelete")
     elif hands in ("shown", "lent") and letter in "os":
         reached = reads or (hands == "lent" and not verb.startswith(OWNERS))

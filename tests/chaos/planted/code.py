@@ -147,13 +147,12 @@ def session_level_tenant() -> AbstractContextManager[Any]:
     """The organization is set for the session, and stays behind in the pooled connection."""
 
     def enter(self: Tx, call: Any) -> None:
-        self.flush()
         if call.tenant != self.call.tenant:
             self._seen, self._unscoped, self._purged = {}, set(), set()
         self.call = call
         self.pipe.ask("SELECT set_config('app.tenant_id', %s, false)", (call.tenant,))
 
-    return mock.patch.object(Tx, "enter", enter)
+    return mock.patch.object(Tx, "_enter", enter)
 
 
 def publish_before_commit() -> AbstractContextManager[Any]:
