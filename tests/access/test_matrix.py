@@ -17,7 +17,7 @@ from gateway.contract import Contract, Method
 from gateway.domain.built_in import BUILT_IN
 from tests.access.matrix import asked
 from tests.access.matrix.cells import Answer, Asking, Cell, answer_of, cells, long, short, table
-from tests.access.matrix.company import Fellows
+from tests.access.matrix.company import NONE, Fellows
 from tests.access.matrix.table import CALLERS, REACH, Row
 from tests.world import SERVICES
 
@@ -32,6 +32,8 @@ COUNTED["a"] = (*COUNTED["s"], "far", "shown", "lent")
 
 def test_the_table_judges_every_method_and_every_built_in_role() -> None:
     assert set(table()) == {method.full_name for method in METHODS}
+    collections = {asked.about(method)[1] for method in METHODS} - {""}
+    assert set(NONE) < collections, "a collection without records is named where there is none any more"
     assert {role for role in CALLERS.values() if role} == {*BUILT_IN, "key"}
 
 
@@ -159,7 +161,11 @@ def told_apart(answered: list[tuple[Cell, Answer]]) -> list[str]:
     for cell, answer in answered:
         if cell.hands in ("foreign", "absent"):
             said.setdefault((long(cell.method), cell.column), {})[cell.hands] = answer
-    return [f"{key}: {both}" for key, both in said.items() if both["foreign"] != both["absent"]]
+    return [
+        f"{key}: {both}"
+        for key, both in said.items()
+        if both.get("foreign", both["absent"]) != both["absent"]
+    ]
 
 
 def records(fellows: Fellows, home: str) -> dict[str, Any]:

@@ -84,12 +84,14 @@ def cells(method: Method, row: Row, fellows: Fellows) -> Iterator[Cell]:
     _, collection = asked.about(method)
     for column, letter in row.letters.items():
         standing = fellows.callers[column]
-        if collection:
+        if collection:  # one that nobody here has a record of is a mistake of the world, not of the table
             there = [hands for hands in HANDS if collection in standing.sets.get(hands, {})]
         elif asked.hands_over(method):
             there = [hands for hands in ("own", "team", "subtree", "other") if hands in standing.people]
         else:
             there = [""]
+        if not there:
+            raise LookupError(f"the company has no {collection}: give everybody one, or name it in NONE")
         for hands in there:
             yield Cell(method, column, hands, letter)
 

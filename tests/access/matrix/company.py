@@ -19,6 +19,8 @@ from tests.world import SERVICES, build, trade
 
 # What can be shared by itself: the rest follows its customer, order or papers, or belongs to nobody.
 SHARABLE = ("customers", "leads", "opportunities", "quotes", "contracts", "invoices", "payments", "orders")
+# Of these nobody here has a record: their methods are asked for one that is not there.
+NONE = ("accessRequests", "identityProviders")
 # What the shop's key may do, of what the service account behind it may.
 KEY = ["orders.*", "customers.read", "customers.write", "products.read", "stock.read"]
 Names = dict[str, str]  # collection → the name of a record
@@ -133,6 +135,7 @@ async def _records(fellows: Fellows, boss: Person) -> None:
     for collection, there in foreign.items():  # names of the same shape
         above, _, id = there.rpartition("/")
         fellows.sets["absent"][collection] = f"{above}/{new_id()}{id[36:]}"
+    fellows.sets["absent"] |= {collection: f"{collection}/{new_id()}" for collection in NONE}
 
 
 async def _shared(fellows: Fellows, callers: dict[str, dict[str, Any]], me: str, reader: str) -> None:
