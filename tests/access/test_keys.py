@@ -69,7 +69,10 @@ async def test_a_key_never_holds_more_than_its_owner_and_its_maker(company: Comp
         user={"display_name": "Bot", "kind": "SERVICE_ACCOUNT", "roles": ["roles/finance"]}
     )
     theirs = {**READ, "permissions": ["invoices.read"], "owner": bot.name}
-    await refused(rep.CreateApiKey(api_key=theirs), "GRANT_EXCEEDS_OWN")
+    await refused(rep.CreateApiKey(api_key=theirs), "PERMISSION_DENIED")  # one's own, and nobody else's
+    grants = [{"permission": "apiKeys.write", "scope": "ALL"}]
+    keeper = await boss.CreateRole(role={"display_name": "Keys", "grants": grants})
+    await refused((await company.person(keeper.name)).CreateApiKey(api_key=theirs), "GRANT_EXCEEDS_OWN")
     key = await rep.CreateApiKey(api_key={**READ, "permissions": ["orders.read", "apiKeys.*"]})
     wider = {"display_name": "wider", "permissions": ["*"]}
     await refused(company.call("CreateApiKey", key.key, api_key=wider), "GRANT_EXCEEDS_OWN")
