@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import psycopg
@@ -360,7 +360,19 @@ class Server:
             return self.reasons.status(Refused("INTERNAL", trace=telemetry.trace_id()), locale)
 
 
-def scope_for(policy: Policy, who: Principal) -> str:
+class Demand(Protocol):
+    """What a method asks of its callers: a Policy, or what the gateway read of the method."""
+
+    @property
+    def permission(self) -> str:
+        """ "customers.read", "public", …."""
+
+    @property
+    def scoped(self) -> bool:
+        """Whether the caller's scope for it limits what is reached."""
+
+
+def scope_for(policy: Demand, who: Principal) -> str:
     """The scope in which this caller may use the method, or PERMISSION_DENIED."""
     permission = policy.permission
     if who.user.startswith("services/"):

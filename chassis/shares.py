@@ -11,7 +11,7 @@ from tradewind.type.v1 import share_pb2
 
 from chassis import listing, scope
 from chassis.call import Call
-from chassis.kernel.record import Owned, replace
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.share import MOST_OF_A_GRANTEE, MOST_OF_A_RECORD, Access, Share, check_few, check_until
 from chassis.rpc import Rpc
@@ -51,12 +51,66 @@ def _event(service: str, name: str) -> Any:
 
 async def end_shares(tx: Tx, grantee: str) -> None:
     """A user was disabled or a team deleted: what was shared with them is over."""
-    shares = next(part for part in tx.store.collections.values() if isinstance(part, Shares))
+    shares = _shares_of(tx.store)
     show, ended = ShareShape(shares.service), _event(shares.service, "ShareEnded")
     while found := await tx.all(Share, grantee=grantee, limit=MOST_AT_ONCE):
         for share in found:
             tx.emit(ended(share=show(tx.save(share.end(at=tx.call.now)))))
         tx.flush()
+
+
+async def judge(tx: Tx, request: Any) -> share_pb2.JudgeReachResponse:
+    """Which of the readers reach a record, and why: by the arms of the condition that every read has."""
+    collection = _place_of(tx.store, request.record)
+    if collection is None:
+        raise invalid("record", "must name a record of this service")
+    found = await tx.all(collection.record, deleted=True, limit=1, scoped=False, id=_key(request.record))
+    answer = share_pb2.JudgeReachResponse(found=bool(found))
+    if not found:
+        return answer
+    record, shares = found[0], list[Share]()
+    answer.deleted = bool(record.delete_time)
+    if collection.owned:
+        answer.owner, answer.team = record.owner, record.team
+        answer.collaborators.extend(record.collaborators)
+        answer.follows = getattr(record, collection.follows[0]) if collection.follows[0] else ""
+    if collection.place.noun:
+        names = [request.record, *filter(None, [answer.follows])]
+        shares = [share for name in names for share in await tx.all(Share, record=name)]
+    asked = [_asked(tx, collection, request.record, reader) for reader in request.readers]
+    for caller, reading in asked:
+        answer.reaches.append(await _reach(tx, caller, reading, shares))
+    return answer
+
+
+def _asked(tx: Tx, collection: Collection[Any], record: str, reader: Any) -> tuple[Call, Any]:
+    """A caller as their token would make them, and which arms of the scope's condition hold for them."""
+    caller = replace(
+        tx.call, user=reader.user, team=reader.team, teams=tuple(reader.teams), scope=reader.scope,
+        permission=reader.permission,
+    )  # fmt: skip
+    if not collection.owned or scope.unlimited(caller):
+        return caller, None
+    ways = scope.arms(caller, collection.place, one=_key(record))
+    shown = ", ".join(f"({way.sql}) AS {way.relation.lower()}{at}" for at, way in enumerate(ways))
+    params = [value for way in ways for value in way.params]
+    text = f"SELECT {shown} FROM {collection.name} WHERE tenant_id = %s AND id = %s"
+    return caller, tx.rows(text, [*params, tx.call.tenant, _key(record)])
+
+
+async def _reach(tx: Tx, caller: Call, reading: Any, shares: list[Share]) -> share_pb2.Reach:
+    if reading is None:
+        return share_pb2.Reach(relations=[share_pb2.Reach.EVERYTHING])
+    (row,) = await reading
+    words = dict.fromkeys(word.rstrip("0123456789").upper() for word, holds in row.items() if holds)
+    reach = share_pb2.Reach(relations=[share_pb2.Reach.Relation.Value(word) for word in words])
+    if "SHARE" in words:
+        accesses, grantees = scope.accesses(caller.permission), scope.grantees(caller)
+        show = ShareShape(_shares_of(tx.store).service)
+        for share in shares:
+            if share.good(caller.now) and share.grantee in grantees and share.access in accesses:
+                reach.shares.append(show(share))
+    return reach
 
 
 class _ShareRpc(Rpc):
@@ -135,49 +189,7 @@ class _ShareRpc(Rpc):
 
     async def JudgeReach(self, request: Any, call: Call) -> Any:
         async with self.store.begin(call) as tx:
-            collection = _collection(self.store, request.record)
-            found = await tx.all(collection.record, deleted=True, limit=1, id=_key(request.record))
-            answer = share_pb2.JudgeReachResponse(found=bool(found))
-            if not found:
-                return answer
-            record = found[0]
-            answer.deleted, answer.owner, answer.team = bool(record.delete_time), record.owner, record.team
-            answer.collaborators.extend(record.collaborators)
-            column, _ = collection.follows
-            answer.follows = getattr(record, column) if column else ""
-            names = [request.record, *filter(None, [answer.follows])]
-            shares = [share for name in names for share in await tx.all(Share, record=name)]
-            asked = [self._judged(tx, collection, request.record, reader) for reader in request.readers]
-            for reader, (caller, reading) in zip(request.readers, asked, strict=True):
-                answer.reaches.append(await self._reach(caller, reader, reading, shares))
-        return answer
-
-    def _judged(self, tx: Tx, collection: Collection[Any], record: str, reader: Any) -> tuple[Call, Any]:
-        """A caller as their token would make them, and which arms of the scope's condition hold for them."""
-        caller = replace(
-            tx.call, user=reader.user, team=reader.team, teams=tuple(reader.teams), scope=reader.scope,
-            permission=reader.permission,
-        )  # fmt: skip
-        if scope.unlimited(caller):
-            return caller, None
-        ways = scope.arms(caller, collection.place, one=_key(record))
-        shown = ", ".join(f"({way.sql}) AS {way.relation.lower()}{at}" for at, way in enumerate(ways))
-        params = [value for way in ways for value in way.params]
-        text = f"SELECT {shown} FROM {collection.name} WHERE tenant_id = %s AND id = %s"
-        return caller, tx.rows(text, [*params, tx.call.tenant, _key(record)])
-
-    async def _reach(self, caller: Call, reader: Any, reading: Any, shares: list[Share]) -> share_pb2.Reach:
-        if reading is None:
-            return share_pb2.Reach(relations=[share_pb2.Reach.EVERYTHING])
-        (row,) = await reading
-        words = dict.fromkeys(word.rstrip("0123456789").upper() for word, holds in row.items() if holds)
-        reach = share_pb2.Reach(relations=[share_pb2.Reach.Relation.Value(word) for word in words])
-        if "SHARE" in words:
-            accesses, grantees = scope.accesses(reader.permission), scope.grantees(caller)
-            for share in shares:
-                if share.good(caller.now) and share.grantee in grantees and share.access in accesses:
-                    reach.shares.append(self.shape(share))
-        return reach
+            return await judge(tx, request)
 
     async def _sharable(self, tx: Tx, record: str, deleted: bool = False) -> None:
         """OWNER_ONLY, or NOT_FOUND, unless the caller may change the record by their own scope."""
@@ -240,10 +252,18 @@ def _key(record: str) -> str:
     return record.rpartition("/")[2]
 
 
-def _collection(store: Store, record: str) -> Collection[Any]:
-    """Where records of that name stand; one that nobody owns here cannot be shared."""
+def _shares_of(store: Store) -> Shares:
+    return next(part for part in store.collections.values() if isinstance(part, Shares))
+
+
+def _place_of(store: Store, record: str) -> Collection[Any] | None:
     prefix = record.rpartition("/")[0] + "/"
-    for collection in store.collections.values():
-        if collection.prefix == prefix and issubclass(collection.record, Owned):
-            return collection
-    raise invalid("record", "must name a record of this service that has an owner")
+    return next((each for each in store.collections.values() if each.prefix == prefix), None)
+
+
+def _collection(store: Store, record: str) -> Collection[Any]:
+    """Where records of that name stand; one that nobody owns cannot be shared."""
+    collection = _place_of(store, record)
+    if collection is None or not collection.owned:
+        raise invalid("record", "must name a record of this service that has an owner")
+    return collection

@@ -63,6 +63,11 @@ class Method:
         return int(field.number) if field else 0
 
     @property
+    def scoped(self) -> bool:
+        """Whether the caller's scope for the permission limits the records."""
+        return self.scope == "RECORDS"
+
+    @property
     def full_name(self) -> str:
         """tradewind.opportunity.v1.OpportunityService.WinOpportunity."""
         return f"{self.service}.{self.name}"

@@ -61,13 +61,48 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class _Directory:
+class Directory:
     """What an organization's identities are made from."""
 
     roles: Mapping[str, Role]
     tree: Tree
     organization: Organization
     networks: Networks
+
+    def roles_of(self, user: User) -> list[Role]:
+        """The roles of a user that are there."""
+        return [self.roles[name] for name in user.roles if name in self.roles]
+
+    def lacks_second_factor(self, user: User) -> bool:
+        """Whether the organization asks a second factor of this user, who has none yet."""
+        asked = user.kind is Kind.PERSON and self.organization.asks_for_second_factor(user.roles)
+        return asked and user.second_factor_time is None
+
+
+async def directory_of(tx: Tx) -> Directory:
+    """The roles and teams of the organization, as they are."""
+    roles = {f"roles/{role.id}": role for role in await tx.all(Role)}
+    organization = await tx.get(Organization, f"organizations/{tx.call.tenant}")
+    return Directory(roles, await tree_of(tx), organization, organization.networks())
+
+
+async def principal_of(
+    tx: Tx, user: User, directory: Directory, now: datetime
+) -> tuple[Principal, dict[str, Scope]]:
+    """What tokens say of a user, whatever the credential, and the permissions once more as scopes."""
+    roles = directory.roles_of(user)
+    permissions, rules = permissions_of(roles), rules_for(roles)
+    granted = granted_requests(tx, f"users/{user.id}") if rules else None
+    return Principal(
+        user=f"users/{user.id}", tenant="", permissions=_said(permissions), team=user.team,
+        roles=tuple(name.removeprefix("roles/") for name in user.roles),
+        teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
+        fields=seen_in_full(rules, await granted, now) if granted else None,
+    ), permissions  # fmt: skip
+
+
+def _said(permissions: Mapping[str, Scope]) -> dict[str, str]:
+    return {name: scope.lower() for name, scope in permissions.items()}
 
 
 @dataclass(frozen=True)
@@ -101,7 +136,7 @@ class Identifier:
         self._store, self._signer, self._clock, self._now = store, signer, clock, now
         self._trail = trail
         self._known: OrderedDict[str, tuple[float, _Known]] = OrderedDict()
-        self._directories: OrderedDict[str, tuple[float, _Directory]] = OrderedDict()
+        self._directories: OrderedDict[str, tuple[float, Directory]] = OrderedDict()
         self._minted: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
         self._asked: dict[str, asyncio.Task[_Known]] = {}
 
@@ -184,36 +219,26 @@ class Identifier:
         if user.state is not State.ACTIVE:
             raise _Ended(found.tenant, credential.owner, problem="the account is not active")
         directory = await self._directory(tx, found.tenant)
-        roles = [directory.roles[name] for name in user.roles if name in directory.roles]
-        permissions, rules = permissions_of(roles), rules_for(roles)
-        granted = granted_requests(tx, f"users/{user.id}") if rules else None
+        principal, permissions = await principal_of(tx, user, directory, now)
         if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
             permissions = only(permissions, scope.split()) if scope else permissions
         if credential.unseen(now):
             await _seen(tx, credential, now)
-        session = tx.name(credential)
-        principal = Principal(
-            user=f"users/{user.id}", tenant=found.tenant, session=session, team=user.team,
-            permissions={name: scope.lower() for name, scope in permissions.items()},
-            roles=tuple(name.removeprefix("roles/") for name in user.roles),
-            teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
-            fields=seen_in_full(rules, await granted, now) if granted else None,
-        )  # fmt: skip
-        asked = user.kind is Kind.PERSON and directory.organization.asks_for_second_factor(user.roles)
+        principal = replace(
+            principal, tenant=found.tenant, session=tx.name(credential), permissions=_said(permissions)
+        )
         return _Known(
             replace(principal, version=_version(principal)), permissions, found.expire_time,
-            directory.networks, limited=asked and user.second_factor_time is None,
+            directory.networks, limited=directory.lacks_second_factor(user),
         )  # fmt: skip
 
-    async def _directory(self, tx: Tx, tenant: str) -> _Directory:
+    async def _directory(self, tx: Tx, tenant: str) -> Directory:
         at, directory = self._directories.get(tenant, (0.0, None))
         if directory and self._clock() - at < DIRECTORY_SECONDS:
             return directory
         began = self._clock()
-        roles = {f"roles/{role.id}": role for role in await tx.all(Role)}
-        organization = await tx.get(Organization, f"organizations/{tenant}")
-        directory = _Directory(roles, await tree_of(tx), organization, organization.networks())
+        directory = await directory_of(tx)
         self._directories[tenant] = (began, directory)
         while len(self._directories) > MOST:
             self._directories.popitem(last=False)

@@ -8,6 +8,7 @@ from gateway import jobs
 from gateway.rpc.access_request import AccessRequestRpc
 from gateway.rpc.api_key import ApiKeyRpc
 from gateway.rpc.audit import AuditRpc
+from gateway.rpc.explanation import ExplanationRpc
 from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
 from gateway.rpc.identity_provider import IdentityProviderRpc
 from gateway.rpc.organization import OrganizationRpc
@@ -79,7 +80,8 @@ LAWS = (
 SERVICE = Service(
     "access", AccessStore,
     rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, AccessRequestRpc,
-          IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc],
+          IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc,
+          ExplanationRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),
     keeps=("analytics", "customer", "inventory"),

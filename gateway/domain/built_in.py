@@ -17,11 +17,12 @@ ADMINISTRATOR_ONLY = frozenset({
     "identityProviders.write", "identityProviders.delete", "opportunities.purge", "records.backdate",
 })  # fmt: skip
 
-# Sessions and keys are one's own, and so is what is shared.
+# Sessions and keys are one's own, so is what is shared, and why one may do something.
 EVERYONE = (
     Grant("sessions.read", Scope.OWN), Grant("sessions.write", Scope.OWN),
     Grant("apiKeys.read", Scope.OWN), Grant("apiKeys.write", Scope.OWN), Grant("shares.read", Scope.OWN),
     Grant("accessRequests.read", Scope.OWN), Grant("accessRequests.write", Scope.OWN),
+    Grant("access.read", Scope.OWN),
 )  # fmt: skip
 # Who works here knows the colleagues, teams and roles; a partner does not, whatever else they are.
 COLLEAGUES = (
@@ -115,6 +116,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.SUBTREE, "contracts.read,write,delete,approve,sign"),
             (Scope.SUBTREE, "orders.read,write,delete,confirm,cancel,hold shipments.read reservations.read"),
             (Scope.SUBTREE, f"{_MONEY} reports.read handovers.read,write accessRequests.read,decide"),
+            (Scope.SUBTREE, "access.read"),
             (Scope.ALL, _CATALOGUE),
             (Scope.OWN, "shares.write"),
         ),
@@ -162,6 +164,9 @@ BUILT_IN: Mapping[str, BuiltIn] = {
             (Scope.OWN, "leads.read,write customers.read contacts.read opportunities.read,write"),
             (Scope.OWN, "quotes.read contracts.read orders.read shipments.read"),
             (Scope.ALL, "pipelines.read"),
+            rules="customers.tax_id:MASKED customers.credit_limit:HIDDEN customers.annual_revenue:HIDDEN"
+            " customers.grade:HIDDEN customers.grade_reason:HIDDEN contacts.note:HIDDEN"
+            " products.cost:HIDDEN",
         ),
         _role(
             "auditor", "Auditor", "审计",
@@ -189,9 +194,13 @@ def grants_of(role: Role) -> tuple[Grant, ...]:
     return known.grants if known else role.grants
 
 
+def common_to(roles: Iterable[Role]) -> tuple[Grant, ...]:
+    """What who has these roles is granted for being here; somebody from outside less than a colleague."""
+    outside = any(role.id == PARTNER and role.kind is Kind.BUILT_IN for role in roles)
+    return EVERYONE if outside else (*EVERYONE, *COLLEAGUES)
+
+
 def given_to(roles: Iterable[Role]) -> tuple[Grant, ...]:
     """All that who has these roles is granted: by them, and for being here."""
     held = tuple(roles)
-    outside = any(role.id == PARTNER and role.kind is Kind.BUILT_IN for role in held)
-    common = EVERYONE if outside else (*EVERYONE, *COLLEAGUES)
-    return (*common, *(grant for role in held for grant in grants_of(role)))
+    return (*common_to(held), *(grant for role in held for grant in grants_of(role)))

@@ -55,7 +55,7 @@ class Company:
         method = self.access.method("CreateSession", **{"x-internal-peer": peer, "x-internal-agent": "tests"})
         return await method(email=email, password=password, **fields)
 
-    async def call(self, method: str, credential: str, *, peer: str = "192.0.2.1", **fields: Any) -> Any:
+    async def call(self, method: str, credential: str, /, *, peer: str = "192.0.2.1", **fields: Any) -> Any:
         """A method with a bearer credential, identified anew."""
         self.identify.forget()
         who = await self.identify(f"Bearer {credential}", peer)

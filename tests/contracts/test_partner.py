@@ -35,6 +35,8 @@ async def test_no_list_shows_a_partner_anything_of_the_house(
                                          permissions=dict(partner.who.permissions))  # fmt: skip
     seen = {}
     for method in Contract.load().methods:
+        if method.name == "WhoCanSee":  # about one record
+            continue
         if method.effects or method.streams or "name" in method.input.fields_by_name:
             continue
         if (
