@@ -160,7 +160,14 @@ async def _places(tx: Tx, of: Sequence[Fact]) -> Mapping[str, tuple[str, str]]:
         "SELECT id, network, device FROM call_places WHERE tenant_id = %s AND id = ANY(%s)",
         [tx.call.tenant, digests],
     )
-    return {key: (network, device) for key, network, device in await asked.rows()}
+    opened, tenant = tx.store.places.opened, tx.call.tenant
+    return {
+        key: (
+            opened(network, f"network\n{tenant}\n{key}"),
+            opened(device, f"device\n{tenant}\n{key}"),
+        )
+        for key, network, device in await asked.rows()
+    }
 
 
 def _entry(service: str, fact: Fact) -> audit_pb2.AuditEntry:

@@ -97,6 +97,7 @@ class Runtime:
         self.watch = Watch(service.name, self.store, service.checks, self.jobs)
         self.trail = self.server.recorder.trail
         self.store.places.key = self.signer.secret("places")
+        self.store.places.seal_key = self.signer.secret("places, sealed")
         self.keeper = Keeper(
             service.name, self.store, service.keeps, self.clients, self.jobs, self.validator.keys
         )

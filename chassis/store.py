@@ -472,9 +472,14 @@ class Tx:
         digest = places.digest(call.tenant, network, device)
         if (row := (call.tenant, digest)) not in places.kept and row not in self.places:
             self.places.add(row)
+            about = "\n".join(row)
+            cells = [
+                places.sealed(network, f"network\n{about}"),
+                places.sealed(device[:LONGEST_DEVICE], f"device\n{about}"),
+            ]
             self.writes.raw(
                 "INSERT INTO call_places (tenant_id, id, network, device) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT DO NOTHING RETURNING 1", [*row, network, device[:LONGEST_DEVICE]],
+                " ON CONFLICT DO NOTHING RETURNING 1", [*row, *cells],
             )  # fmt: skip
         return digest
 

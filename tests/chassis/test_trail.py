@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
 from unittest import mock
 
+import psycopg
 import pytest
 from tradewind.customer.v1 import customer_pb2
 from tradewind.type.v1 import audit_pb2
@@ -22,11 +22,8 @@ def notes(customer: Running) -> Trail:
     return Trail("customer", customer.store)
 
 
-def somebody(**said: Any) -> Call:
-    tenant = new_id()
-    return Call(
-        tenant=tenant, user=f"users/{new_id()}", method="/a.B/Get", peer="192.0.2.7", agent="x", **said
-    )
+def somebody(agent: str = "x") -> Call:
+    return Call(tenant=new_id(), user=f"users/{new_id()}", method="/a.B/Get", peer="192.0.2.7", agent=agent)
 
 
 async def kept(customer: Running, call: Call) -> list[audit_pb2.AuditEntry]:
@@ -126,3 +123,26 @@ async def test_a_refused_call_costs_no_statement(customer: Running) -> None:
     clerk = customer.as_(permissions={})
     with mock.patch.object(customer.store, "begin", side_effect=AssertionError("asked the database")):
         await refused(clerk.GetCustomer(name="customers/1"), "PERMISSION_DENIED")
+
+
+async def test_where_calls_come_from_stands_nowhere_in_the_clear_and_can_be_forgotten(
+    customer: Running, notes: Trail
+) -> None:
+    call = somebody(agent="Canary/1")
+    notes.note(call, audit_pb2.REFUSED)
+    await notes.flush()
+    with psycopg.connect(customer.owner_url) as db:
+        for table in ("call_places", "outbox"):
+            dump = repr(db.execute(f"SELECT * FROM {table} WHERE tenant_id = %s", [call.tenant]).fetchall())
+            assert "192.0.2.7" not in dump and "Canary" not in dump and call.tenant in dump
+        [entry] = await kept(customer, call)
+        assert (entry.network, entry.device) == ("192.0.2.7", "Canary/1")
+        # A row that stands for another place opens nothing; one that is gone is forgotten.
+        db.execute("UPDATE call_places SET network = device WHERE tenant_id = %s", [call.tenant])
+        db.commit()
+        [entry] = await kept(customer, call)
+        assert (entry.network, entry.device) == ("", "Canary/1")
+        db.execute("DELETE FROM call_places WHERE tenant_id = %s", [call.tenant])
+        db.commit()
+    [entry] = await kept(customer, call)
+    assert (entry.network, entry.device, entry.actor) == ("", "", call.user)
