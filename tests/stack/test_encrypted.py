@@ -25,6 +25,7 @@ from stack.authority import Signed, issue, make_authority
 from stack.nats import password_of
 from stack.postgres import Postgres
 from tests.deploy import promql
+from tests.deploy.cluster import ASKS
 from tests.installation import Installation, installed
 
 PATIENCE = 60.0
@@ -172,12 +173,9 @@ async def test_nobody_reaches_a_process_past_the_gateway(
         "a longer name": papers.of(f"{ours}/gateway/more"),
         "the broker": papers.own("nats"),
     }
-    if process != "analytics":
-        strangers["one of us that has no business here"] = papers.own(
-            {"gateway": "customer", "customer": "inventory", "inventory": "opportunity"}.get(
-                process, "customer"
-            )
-        )
+    for one in layout.PROCESSES:
+        if one != process and layout.database_of(process) not in ASKS[one]:
+            strangers[f"{one}, who has no business here"] = papers.own(one)
     for what, shown in strangers.items():
         code, said = await ask(installation, process, papers.credentials(shown), **INTERNAL)
         assert code is grpc.StatusCode.UNAUTHENTICATED and NOBODY in said, what
