@@ -42,8 +42,16 @@ def no_compare_and_set() -> AbstractContextManager[Any]:
     """
     told = Writes._fact_arms
 
-    def update(self: Writes, collection: Collection[Any], tenant: str, record: Record, expected: int) -> None:
-        row = collection.row(record)
+    def update(
+        self: Writes,
+        collection: Collection[Any],
+        tenant: str,
+        record: Record,
+        expected: int,
+        sealer: Any = None,
+    ) -> None:
+        lock = sealer.ring.new_lock(sealer.salt, collection.name, record.id) if sealer else None
+        row = collection.row(record, lock)
         statement = collection.update.replace("AND version = %s", "AND %s::bigint > 0")
         self._arms[collection.name, record.id] = (
             statement, [*collection.changed(row), tenant, record.id, expected], "",
