@@ -75,8 +75,13 @@ def names_in(message: Any) -> list[str]:
 
 def sealed(rest: Message, part: Message, names: Sequence[str], lock: Lock) -> bytes:
     """What is kept of an answer."""
-    inside = "\n".join([lock.seal(part.SerializeToString(), "response"), *names]).encode()
-    return TAG + _varint(len(inside)) + inside + rest.SerializeToString()
+    return sealed_bytes(rest.SerializeToString(), part.SerializeToString(), names, lock)
+
+
+def sealed_bytes(rest: bytes, part: bytes, names: Sequence[str], lock: Lock) -> bytes:
+    """What is kept of an answer whose parts are these bytes."""
+    inside = "\n".join([lock.seal(part, "response"), *names]).encode()
+    return TAG + _varint(len(inside)) + inside + rest
 
 
 def read(kept: bytes) -> tuple[str, list[str], bytes] | None:

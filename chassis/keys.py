@@ -36,6 +36,7 @@ RING = (
     " LEFT JOIN data_keys k ON k.tenant_id = %s ORDER BY k.generation"
 )
 NEW_KEY = "INSERT INTO data_keys (tenant_id, generation, wrapped) VALUES (%s, %s, %s) RETURNING 1"
+KEY_REPLACED = "CONFLICT of keys"  # what is said when it is not
 STILL_GOOD = "SELECT 1 FROM data_keys WHERE tenant_id = %s AND generation = %s AND NOT closing"
 
 
@@ -75,7 +76,8 @@ class FileMaster:
         self._keys = {_named(key): AESGCM(key) for key in keys}
 
     def wrap(self, key: bytes, about: bytes) -> bytes:
-        """The key under the newest master key."""
+        """The key under the newest master key, read anew: it is a rare thing to do, and lasts."""
+        self._read()
         name, cipher = next(reversed(self._keys.items()))
         nonce = os.urandom(NONCE)
         return name + nonce + cipher.encrypt(nonce, key, about)
@@ -137,6 +139,11 @@ class Ring:
     def newest(self) -> int:
         """The generation that seals; 0 when there is none yet."""
         return max(self.keys, default=0)
+
+    @property
+    def moving(self) -> bool:
+        """Whether rows are being sealed anew meanwhile."""
+        return len(self.keys) > 1 or self.phase == SEALING
 
     @property
     def strict(self) -> bool:

@@ -33,6 +33,7 @@ from chassis.field_rules import FieldRules, descriptor_of
 from chassis.identity import Principal, Validator
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
+from chassis.keys import KEY_REPLACED
 from chassis.reasons import FINAL, Reasons
 from chassis.recording import Recorder
 from chassis.store import Replayed, Store, request_hash
@@ -306,7 +307,7 @@ class Server:
             except (Refused, psycopg.Error) as problem:
                 if policy.effects and call.request_id and call.tenant:
                     await self._answered(call)
-                again = isinstance(problem, _RETRIED) or _made_meanwhile(problem)
+                again = isinstance(problem, _RETRIED) or _made_meanwhile(problem) or _keys_changed(problem)
                 if again and attempt + 1 < ATTEMPTS and call.remaining() > 0.3:
                     await asyncio.sleep(random.uniform(0.01, 0.2))
                     continue
@@ -393,6 +394,13 @@ def _made_meanwhile(problem: BaseException) -> bool:
     if not isinstance(problem, psycopg.errors.UniqueViolation):
         return False
     return (problem.diag.constraint_name or "").endswith("_pkey")
+
+
+def _keys_changed(problem: BaseException) -> bool:
+    """Whether what was to be written was sealed under a key that has been replaced meanwhile."""
+    if not isinstance(problem, psycopg.Error) or problem.sqlstate != "TW001":
+        return False
+    return str(problem.diag.message_primary) == KEY_REPLACED
 
 
 def refusal_of(problem: BaseException) -> Refused | None:

@@ -16,7 +16,7 @@ from chassis import answers, telemetry
 from chassis.blind import Sealer
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
-from chassis.keys import NEW_KEY, PLAIN, RING, STILL_GOOD, Keys, Ring, new_salt
+from chassis.keys import KEY_REPLACED, NEW_KEY, PLAIN, RING, STILL_GOOD, Keys, Ring, new_salt
 from chassis.sealing import Broken, UnknownGeneration
 from chassis.tables import PERSON_KEY, Collection
 
@@ -74,7 +74,7 @@ class Seals:
             self._keys.forget(self.ring.tenant)  # until it is committed
             self._tx.writes.raw(NEW_KEY, kept)
         else:
-            self._tx.writes.raw(STILL_GOOD, [self.ring.tenant, self.ring.newest], "CONFLICT of keys")
+            self._tx.writes.raw(STILL_GOOD, [self.ring.tenant, self.ring.newest], KEY_REPLACED)
         self._guarded = True
         return self.ring
 

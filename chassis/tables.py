@@ -140,14 +140,14 @@ class Collection(Generic[R]):
             else:
                 cells.append(value if to is None or value is None else to(value))
         if self.sealed:
-            for way, at in self._sealed if lock and not plain else ():
+            for way, at in self.ways if lock and not plain else ():
                 cells[at] = way.into(getattr(record, way.name), lock)
             cells.append(lock.person_key if lock else None)
         return cells
 
     def personal(self, record: R) -> bool:
         """Whether the record says anything that has to be sealed."""
-        return any(way.says(getattr(record, way.name)) for way, _ in self._sealed)
+        return any(way.says(getattr(record, way.name)) for way, _ in self.ways)
 
     def tokens(self, record: R) -> set[tuple[str, str, bool]]:
         """(field, token, whether looked for everywhere) of all that finds the record in the blind index."""
@@ -180,7 +180,7 @@ class Collection(Generic[R]):
     def _open(self, values: dict[str, Any], row: Sequence[Any], ring: Ring | None) -> None:
         lock = ring.lock(row[-1], self.name, row[0]) if ring and row[-1] else None
         strict = ring is not None and ring.strict
-        for way, at in self._sealed:
+        for way, at in self.ways:
             try:
                 values[way.name] = way.out(row[at], lock, strict)
             except Broken:
@@ -195,10 +195,10 @@ class Collection(Generic[R]):
         self._made: list[tuple[str, int, Any, bool]] = []
         ways = {way.name: way for way in ways_of(self.sealed, self.by_name)}
         self.found_by = {name: find for name, find in self.sealed.items() if find}
-        self._sealed: list[tuple[Any, int]] = []
+        self.ways: list[tuple[Any, int]] = []
         for field in self.fields:
             if field.name in ways:
-                self._sealed.append((ways[field.name], at))
+                self.ways.append((ways[field.name], at))
             elif field.as_it_is:
                 plain.append(field.name)
                 cells.append(at)

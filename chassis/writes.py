@@ -220,11 +220,21 @@ class Writes:
 
     def take(self) -> list[tuple[str, list[Any]]]:
         """The statements to send, and forget them."""
-        arms = [*self._record_arms(), *self._index_arms(), *self._put_arms(), *self._fold_arms(),
-                *self._fact_arms(), *self._answer_arms()]  # fmt: skip
+        arms, index = self._record_arms(), self._index_arms()
+        # While rows are sealed anew, their entries are found as they are once the row is ours: a statement
+        # sees what was there when it began.
+        after = index if self._moving() else []
+        arms += [] if after else index
+        arms += [*self._put_arms(), *self._fold_arms(), *self._fact_arms(), *self._answer_arms()]
         self._arms, self._puts, self._folds, self._facts, self._answers = {}, {}, {}, [], []
         self._expected, self._inserted = {}, {}
-        return [_statement(arms[at : at + ARMS]) for at in range(0, len(arms), ARMS)]
+        return [
+            _statement(some[at : at + ARMS]) for some in (arms, after) for at in range(0, len(some), ARMS)
+        ]
+
+    def _moving(self) -> bool:
+        sealers = (kept.sealer for kept in self._arms.values() if isinstance(kept, _Kept))
+        return any(sealer is not None and sealer.ring.moving for sealer in sealers)
 
 
 def _arm(kept: Arm | _Kept) -> Arm:

@@ -99,6 +99,13 @@ def parser() -> argparse.ArgumentParser:
     events.add_argument("service", nargs="?", choices=layout.PROCESSES, help="whose; all where none is named")
     events.add_argument("--source", default="", metavar="SERVICE", help="only what this service told")
     events.add_argument("--record", default="", metavar="NAME", help="only of this record: customers/…")
+    keys = add("keys", "Show or change the keys of personal data, while everybody works on.", _keys)
+    keys.add_argument(
+        "what", nargs="?", choices=("status", "encrypt", "rotate"), default="status",
+        help="status; encrypt what a release before kept in plain; rotate: everything under new keys",
+    )  # fmt: skip
+    keys.add_argument("--organization", default="", metavar="ID", help="only this organization's data key")
+    keys.add_argument("--master", action="store_true", help="a new master key instead of new data keys")
     check = add("check", "Check the source tree: layers, compiled protos, requirements.", _check)
     check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
     add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
@@ -149,6 +156,16 @@ def _health(wanted: argparse.Namespace) -> int:
     from stack import remote
 
     return remote.health(wanted.address)
+
+
+def _keys(wanted: argparse.Namespace) -> int:
+    from stack import key_rings
+
+    if wanted.what == "rotate" and wanted.master:
+        return key_rings.rotate_master()
+    if wanted.what == "rotate":
+        return key_rings.rotate(wanted.organization.removeprefix("organizations/"))
+    return key_rings.encrypt() if wanted.what == "encrypt" else key_rings.status()
 
 
 def _secrets(wanted: argparse.Namespace) -> int:

@@ -188,6 +188,14 @@ class Servers:
             return False
         return found == [(newest_revision(process),)]
 
+    def is_sealed(self, process: str) -> bool:
+        """Whether its database keeps no personal data in plain, as releases before did."""
+        try:
+            with psycopg.connect(self.urls(process)[0], connect_timeout=5) as db:
+                return not db.execute("SELECT 1 FROM sealing WHERE phase <> 'SEALED'").fetchall()
+        except psycopg.errors.UndefinedTable:
+            return True  # it keeps none
+
     def urls(self, process: str) -> tuple[str, str]:
         """How the owner of a process' tables and the process itself reach its database."""
         name, own = database_of(process), settings_of(process)

@@ -25,13 +25,14 @@ def migrate_all(servers: layout.Servers) -> str:
     return f"{applied} applied" if applied else "nothing to do"
 
 
-def _service(process: str) -> Service:
+def service_of(process: str) -> Service:
+    """The wiring of the service that is this process."""
     found: Service = importlib.import_module(f"{layout.module_of(process)}.service").SERVICE
     return found
 
 
 async def _verdicts(servers: layout.Servers, process: str) -> list[laws.Verdict]:
-    service = _service(process)
+    service = service_of(process)
     store = service.opened(layout.settings_of(process, servers.environment(process)), 2)
     try:
         return await laws.verify(layout.database_of(process), store, service.checks)
@@ -53,7 +54,7 @@ def verify_all(servers: layout.Servers) -> list[laws.Verdict]:
 async def _consumer(servers: layout.Servers, process: str) -> AsyncIterator[Consumer]:
     """What applies events in a process, beside the process itself."""
     settings = layout.settings_of(process, servers.environment(process))
-    runtime = Runtime(_service(process), settings, None)
+    runtime = Runtime(service_of(process), settings, None)
     try:
         yield runtime.consumer
     finally:

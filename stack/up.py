@@ -98,6 +98,9 @@ def _start(running: supervisor.Supervisor, wishes: Wishes, reporter: Reporter) -
     with step(reporter, "Services and gateway") as doing:
         running.start_processes()
         doing.detail = f"{len(layout.PROCESSES)} processes"
+    if not all(map(running.servers.is_sealed, layout.PROCESSES)):
+        with step(reporter, "Personal data of before") as doing:
+            doing.detail = _command("keys", "encrypt")
     if not (home / people.MADE).exists():
         _begin_business(wishes, reporter)
 
