@@ -134,6 +134,7 @@ class Ring:
     keys: dict[int, bytes]
     shared: bytes = b""  # the key under which is looked for before the organization is known
     ciphers: OrderedDict[bytes, AESGCM] = field(default_factory=OrderedDict)
+    _index_keys: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def newest(self) -> int:
@@ -175,15 +176,16 @@ class Ring:
         """What the blind index may have for a token: one per generation, the newest last."""
         if shared:
             return [digest(self.shared, field, token)]
-        return [digest(_index_key(self.keys[at]), field, token) for at in sorted(self.keys)]
+        return [digest(self._index_key(at), field, token) for at in sorted(self.keys)]
 
     def newest_digest(self, field: str, token: str, *, shared: bool) -> str:
         """What the blind index gets for a token."""
-        return digest(self.shared if shared else _index_key(self.keys[self.newest]), field, token)
+        return digest(self.shared if shared else self._index_key(self.newest), field, token)
 
-
-def _index_key(data_key: bytes) -> bytes:
-    return hmac.digest(data_key, b"blind index", "sha256")
+    def _index_key(self, generation: int) -> bytes:
+        if generation not in self._index_keys:
+            self._index_keys[generation] = hmac.digest(self.keys[generation], b"blind index", "sha256")
+        return self._index_keys[generation]
 
 
 def new_salt() -> bytes:

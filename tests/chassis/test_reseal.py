@@ -85,6 +85,7 @@ async def look(store: CustomerStore, tenant: str, filter: str) -> list[str]:
     return [lead.email for lead in found]
 
 
+@pytest.mark.req("X-62")
 async def test_ten_thousand_rows_get_new_keys_and_no_reader_notices(kept: Kept) -> None:
     tenant, other = new_id(), new_id()
     ids = await fill(kept.store, tenant, ROWS)

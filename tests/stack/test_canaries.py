@@ -139,6 +139,7 @@ def written(installation: Installation) -> Iterator[tuple[str, bytes]]:
             yield f"dump of {process}", dumped.stdout
 
 
+@pytest.mark.req("SEC-05")
 async def test_nothing_personal_lies_anywhere_in_plain(told: Installation) -> None:
     api = await entrust(told)
     await api.close()
