@@ -60,7 +60,7 @@ class Audit:
         self._cluster = Postgres(self.installation.home)
         self._sources = {
             layout.database_of(process): sorted({
-                name.split(".")[1] for name in reactions_of(operations._service(process).reactions)})
+                name.split(".")[1] for name in reactions_of(operations.service_of(process).reactions)})
             for process in layout.PROCESSES
         }  # fmt: skip
 
