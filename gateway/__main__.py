@@ -68,7 +68,7 @@ async def serve(settings: Settings, bounds: LimitSettings) -> None:
             limits=limits,
             more_pages={
                 **oauth_pages(runtime.store, runtime.signer, settings.origin),
-                **sign_in_pages(runtime.store, runtime.signer, settings),
+                **sign_in_pages(runtime.store, runtime.signer, settings, runtime.trail),
             },
             door=door,
             cookies=Cookies(identify, runtime.store, runtime.signer),

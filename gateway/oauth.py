@@ -26,6 +26,7 @@ from gateway.exchange import Answer, Request
 from gateway.limits import Headers
 from gateway.pages import Door, Page, fixed
 from gateway.permissions import catalogue, permissions_of
+from gateway.rpc.session import check_network
 from gateway.store import roles_of
 from gateway.tokens import Mint, held
 from gateway.tries import Throttle
@@ -96,12 +97,16 @@ class TokenEndpoint:
         token = ""
         if found is not None:
             call = Call(tenant=found.tenant, user="services/access", now=now)
-            async with self._store.begin(call) as tx:
-                key = await _good_key(tx, found.subject, client)
-                if key is not None:
-                    granted = await _within(tx, key, scope)
-                    until, kept = key.granted_until(now), " ".join((key.id, *scope))
-                    token = self._mint.keep(tx, "grant", kept, secrets.randbits(62), until)
+            try:
+                async with self._store.begin(call) as tx:
+                    key = await _good_key(tx, found.subject, client)
+                    if key is not None:
+                        granted = await _within(tx, key, scope, network)
+                        until, kept = key.granted_until(now), " ".join((key.id, *scope))
+                        token = self._mint.keep(tx, "grant", kept, secrets.randbits(62), until)
+            except Denied:  # to a client whose secret was right
+                await self._throttle.succeeded(client.id[:100], network)
+                raise
         if not token:
             await self._throttle.failed(client.id[:100], network)
             raise client.unknown()
@@ -125,8 +130,13 @@ async def _good_key(tx: Tx, key_id: str, client: Client) -> ApiKey | None:
     return key if good else None
 
 
-async def _within(tx: Tx, key: ApiKey, scope: tuple[str, ...]) -> tuple[str, ...]:
-    """What the token is for: what was asked, if the key and its owner have all of it; else all of the key."""
+async def _within(tx: Tx, key: ApiKey, scope: tuple[str, ...], network: str) -> tuple[str, ...]:
+    """What the token is for: what was asked, if the key and its owner have all of it; else all of the key.
+    Nothing from outside the organization's networks."""
+    try:
+        await check_network(tx, network)
+    except Refused:
+        raise Denied("unauthorized_client", "tokens are not given to this network") from None
     owner = await tx.get(User, key.owner)
     has = only(permissions_of(await roles_of(tx, owner.roles)), key.permissions)
     for pattern in scope:

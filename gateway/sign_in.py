@@ -18,11 +18,14 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from urllib.parse import parse_qsl, quote, urlencode
 
+from tradewind.type.v1 import audit_pb2
+
 from chassis.call import Call
 from chassis.identity import Signer
 from chassis.kernel.refusals import Refused, invalid
 from chassis.settings import Settings
 from chassis.store import Store
+from chassis.trail import Trail
 from gateway import arrivals
 from gateway.domain.identity_provider import IdentityProvider
 from gateway.exchange import Answer, Request
@@ -43,6 +46,8 @@ MOST_PARAMETERS, LONGEST = 20, 2000
 HOME = re.compile(r"/(?![/\\])[\w\-.~!$&'()*+,;=:@/?%]{0,500}", re.ASCII)
 CHALLENGE = re.compile(r"[\w-]{43}", re.ASCII)
 ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
+# What a sign-in is for, as the audit trail calls it also when it did not come so far.
+REDEEMED = "/tradewind.access.v1.IdentityProviderService/RedeemSignIn"
 QUIET: tuple[bytes, bytes] = (b"referrer-policy", b"no-referrer")
 
 
@@ -62,8 +67,8 @@ class Flow:
 class SignInPages:
     """Answers everything under /sign-in/."""
 
-    def __init__(self, store: Store, signer: Signer, settings: Settings) -> None:
-        self._store, self._origin = store, settings.origin
+    def __init__(self, store: Store, signer: Signer, settings: Settings, trail: Trail) -> None:
+        self._store, self._origin, self._trail = store, settings.origin, trail
         self._openid = OpenId(Fetcher(settings.issuer_networks))
         self._mint, self._secrets = Mint(signer), ClientSecrets(signer)
         self._seal = Seal(signer, "sign-ins under way")
@@ -108,11 +113,21 @@ class SignInPages:
         try:
             code = await self._entered(key, flow, said)
         except Refused as refused:
-            facts = {"identity_provider": key, "reason": refused.reason}
-            facts["problem"] = refused.facts.get("problem", "")
-            log.info("a sign-in by an identity provider was refused", extra={"facts": facts})
+            self._on_record(request, key, flow, refused)
             return _sent(f"{flow.home}#error={refused.reason}", gone)
         return _sent(f"{flow.home}#code={code}", gone)
+
+    def _on_record(self, request: Request, key: str, flow: Flow, refused: Refused) -> None:
+        """For the audit trail, and with the problem for who sets up a provider."""
+        facts = {"identity_provider": key, "reason": refused.reason}
+        facts["problem"] = refused.facts.get("problem", "")
+        log.info("a sign-in by an identity provider was refused", extra={"facts": facts})
+        call = Call(
+            tenant=flow.tenant, user="services/access", method=REDEEMED, peer=request.peer,
+            agent=request.header(b"user-agent")[:200], traceparent=request.traceparent,
+        )  # fmt: skip
+        whom = [f"identityProviders/{key}"]
+        self._trail.note(call, audit_pb2.SIGN_IN_FAILED, reason=refused.reason, records=whom)
 
     def _flow(self, request: Request, key: str, state: str) -> Flow:
         """The sign-in that this browser began, and nobody else's."""
@@ -211,6 +226,6 @@ def _sent(to: str, headers: Headers) -> Answer:
     return Answer(303, b"", HTML, ((b"location", to.encode("ascii", "strict")), *headers))
 
 
-def sign_in_pages(store: Store, signer: Signer, settings: Settings) -> dict[str, Page]:
+def sign_in_pages(store: Store, signer: Signer, settings: Settings, trail: Trail) -> dict[str, Page]:
     """Path → page; what ends in a stroke answers for everything beneath."""
-    return {UNDER: Door(SignInPages(store, signer, settings).page, frozenset({"GET"}))}
+    return {UNDER: Door(SignInPages(store, signer, settings, trail).page, frozenset({"GET"}))}

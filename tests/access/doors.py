@@ -68,7 +68,8 @@ async def opened(
     store, signer = access.runtime.store, access.runtime.signer
     identify, contract = Identifier(store, signer, trail=access.runtime.trail), Contract.load()
     settings = replace(access.runtime.settings, public_url=ORIGIN)
-    more = oauth_pages(store, signer, ORIGIN) | sign_in_pages(store, signer, settings)
+    more = oauth_pages(store, signer, ORIGIN)
+    more |= sign_in_pages(store, signer, settings, access.runtime.trail)
     cookies, limits = Cookies(identify, store, signer), Limits(bounds)
     parts: dict[str, Any] = {
         "identify": identify, "upstream": upstream, "contract": contract, "limits": limits

@@ -257,6 +257,43 @@ async def test_who_is_not_vouched_for_does_not_come_in(
     assert len((await boss.ListUsers(page_size=200)).users) == before  # nobody was made
 
 
+@pytest.mark.req("SEC-06")
+async def test_who_was_refused_is_on_record_by_the_provider_and_the_reason(
+    browser: Browser, provider: Provider, boss: Person, access: Running
+) -> None:
+    provider.person = person(email="li@elsewhere.example")
+    assert await browser.home() == ("error", "EMAIL_DOMAIN_REFUSED")
+    await access.runtime.trail.flush()
+    asked = {"outcome": "SIGN_IN_FAILED", "record": f"identityProviders/{browser.provider}"}
+    query = urlencode(asked | {"pageSize": 200})
+    _, page = await browser.doors.ask("GET", f"/v1/auditEntries?{query}", boss.sign_in.access_token)
+    found = [each for each in page["auditEntries"] if each["reason"] == "EMAIL_DOMAIN_REFUSED"]
+    assert found and found[0]["network"] == "127.0.0.1" and "elsewhere" not in str(found)
+
+
+async def test_a_second_factor_and_the_networks_count_here_too(
+    browser: Browser, provider: Provider, access: Running
+) -> None:
+    boss = await (await make_company(access)).administrator()
+    other = Browser(browser.doors, await known(boss, provider))
+    allowed = {"name": boss.company.name, "allowed_networks": ["192.0.2.0/24"]}
+    kind, code = await other.home()
+    await boss.UpdateOrganization(organization=allowed)
+    assert kind == "code" and await redeemed(browser.doors, code) == "NETWORK_REFUSED"
+
+
+async def test_a_browser_may_take_its_session_as_a_cookie(browser: Browser, doors: Doors) -> None:
+    _, code = await browser.home()
+    answer = await doors.client.post(
+        "/v1/sessions:redeem", json={"code": code, "verifier": VERIFIER, "kind": "BROWSER"},
+        headers={"Sec-Fetch-Site": "same-origin"},
+    )  # fmt: skip
+    assert answer.status_code == 200 and "accessToken" not in answer.json()
+    name, _, value = answer.headers["set-cookie"].partition(";")[0].partition("=")
+    me = await doors.client.get("/v1/me", headers={"Cookie": f"{name}={value}"})
+    assert me.json()["user"]["email"] == answer.json()["user"]["email"]
+
+
 async def test_strangers_stay_out_where_people_are_invited(
     doors: Doors, boss: Person, provider: Provider
 ) -> None:

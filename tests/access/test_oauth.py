@@ -199,3 +199,11 @@ async def test_a_key_says_when_it_was_last_used_written_once_a_minute(
     await shift(access, tenant, ago, key.name.removeprefix("apiKeys/"))
     await company.call("GetMe", key.key)
     assert (await boss.GetApiKey(name=key.name)).last_used_time.ToDatetime(tzinfo=UTC) > first
+
+
+async def test_no_token_is_given_outside_the_organizations_networks(doors: Doors, company: Company) -> None:
+    key, boss = await robot(company), await company.administrator()
+    allowed = {"name": company.name, "allowed_networks": ["192.0.2.0/24"]}
+    await boss.UpdateOrganization(organization=allowed)
+    status, said, _ = await asked(doors, GRANT, headers=basic(key.name, key.key))
+    assert (status, said["error"]) == (400, "unauthorized_client")
