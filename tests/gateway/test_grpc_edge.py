@@ -176,15 +176,21 @@ async def test_a_stream_does_not_keep_the_gateway_from_stopping(notes):
     assert (error.code(), reason_of(error)[0]) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
 
 
+@pytest.mark.req("X-63")
 async def test_the_limits_hold_here_too(notes):
     limits = Limits(LimitSettings(principal=Rate("principal", 0.01, 1)))
     server = await serve_edge(
         "127.0.0.1", 0, identify=identify, upstream=notes.upstream, contract=notes.contract, limits=limits
     )
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        await ask(channel, notes, "GetNote")
+        call = channel.unary_unary(f"{SERVICE}/GetNote")(b"", metadata=TOKEN)
+        await call
+        told = dict(await call.trailing_metadata())
         error = await refusal(ask(channel, notes, "GetNote"))
     await server.stop(0)
+    assert (told["ratelimit"], told["ratelimit-policy"]) == ('"principal";r=0;t=100', '"principal";q=1;w=100')
+    refused = dict(error.trailing_metadata())
+    assert refused["ratelimit"].startswith('"principal";r=0;t=') and refused["ratelimit-policy"]
     assert (error.code(), reason_of(error)[0]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert any("RetryInfo" in detail.type_url for detail in status_of(error).details)
     assert limits.in_flight == 0 and limits._each == {}

@@ -35,6 +35,7 @@ async def test_a_service_that_does_not_answer_makes_the_gateway_not_ready():
         assert ready.json()["services"]["absent"] != "SERVING"
 
 
+@pytest.mark.req("X-63")
 async def test_too_often_is_429_with_when_to_come_back():
     slow = LimitSettings(
         principal=Rate("principal", per_second=0.01, burst=2), sign_in=Rate("address", 0.01, 1)
