@@ -108,7 +108,7 @@ def test_the_rules_of_the_built_in_roles_can_be_set_and_spare_who_leads() -> Non
     assert not any(
         BUILT_IN[word].field_rules for word in ("administrator", "executive", "finance", "auditor")
     )
-    for word in ("support", "warehouse"):
+    for word in ("support", "warehouse", "partner"):
         assert {rules_for([BUILT_IN[word].role("en")])[key] for key in (TAX, LIMIT)} <= {"HIDDEN", "MASKED"}
 
 
