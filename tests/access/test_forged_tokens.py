@@ -16,8 +16,9 @@ from tradewind.access.v1 import session_pb2
 from chassis.call import new_id
 from chassis.identity import Signer
 from chassis.reasons import reason_of
+from gateway.bounds import LimitSettings, Rate
 from tests.access.conftest import Company, Person
-from tests.access.doors import ME, Doors
+from tests.access.doors import ME, Doors, opened
 from tests.platform import Platform, Running, refused
 from tests.tokens import FORGED, Forger
 
@@ -94,6 +95,14 @@ async def test_the_trap_sees_who_comes(trap: Trap) -> None:
         await asyncio.to_thread(lambda: (client.request("GET", "/jwks.json"), client.getresponse()))
     assert trap.visits == before + 1
     trap.visits = before
+
+
+@pytest_asyncio.fixture(scope="module")
+async def doors(access: Running) -> AsyncIterator[Doors]:
+    """Doors at which a stranger may try as often as this test does."""
+    patient = LimitSettings(stranger=Rate("stranger", 1e6, 10**6))
+    async with opened(access, bounds=patient) as found:
+        yield found
 
 
 async def at_both(doors: Doors, token: str) -> set[str]:
