@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+from tests.canaries import CANARIES
 from tests.platform import Platform, Running
 from tests.servers import Servers, running
+from tests.world import build
 
 # The same examples every time, however slow the machine is; `--hypothesis-profile default` looks for others.
 settings.register_profile(
@@ -71,6 +75,15 @@ async def access(platform: Platform) -> Running:
     return await platform.service("access")
 
 
+@pytest_asyncio.fixture(scope="session")
+async def canary_world(platform: Platform) -> tuple[dict[str, str], dict[str, Any]]:
+    """An organization with a record of every kind, and in all their texts a word for nobody else."""
+    word = f"Canary{uuid4().hex}"
+    names, at = await build(platform, mark=word)
+    CANARIES.plant(word, names["organizations"].rpartition("/")[2])
+    return names, at
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real data sets; tests that need it are skipped where it is absent."""
@@ -88,6 +101,8 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
     folders = {Path(item.path).parent.name for item in items}
     session.config.stash[WHOLE] = set(SERVICES) <= folders
+    if session.config.stash[WHOLE]:  # planted first, so that all the others are watched
+        cast(pytest.Function, items[0]).fixturenames.insert(0, "canary_world")
 
 
 WHOLE: pytest.StashKey[bool] = pytest.StashKey()

@@ -6,11 +6,12 @@ consumers stand still until a test says `await settle(...)`: events then flow by
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from chassis.outbox import part_of
 from chassis.reasons import reason_of
 from chassis.service import Runtime, Service
 from chassis.settings import Settings
+from tests.canaries import CANARIES, organization_of
 
 NAMES = ("gateway", "customer", "opportunity", "contract", "inventory", "analytics")
 SECONDS = 60.0
@@ -122,7 +124,12 @@ class Running:
         described = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
         from google.protobuf.message_factory import GetMessageClass
 
-        answer = GetMessageClass(described.output_type).FromString
+        reading, organization = GetMessageClass(described.output_type).FromString, organization_of(token)
+
+        def answer(data: bytes) -> Message:
+            CANARIES.look(data, organization, path)
+            return reading(data)
+
         kind = self.channel.unary_stream if described.server_streaming else self.channel.unary_unary
         stub = kind(path, request_serializer=lambda m: m.SerializeToString(), response_deserializer=answer)
         said = [("authorization", f"Bearer {token}")] if token else []
@@ -130,7 +137,9 @@ class Running:
 
         def call(request: Message | None = None, *, timeout: float | None = SECONDS, **fields: Any) -> Any:
             message = request if request is not None else GetMessageClass(described.input_type)(**fields)
-            return stub(message, timeout=timeout, metadata=said)
+            asked = stub(message, timeout=timeout, metadata=said)
+            asked.add_done_callback(partial(_heard_no, organization=organization, path=path))
+            return asked
 
         return call
 
@@ -255,6 +264,22 @@ async def settle(*services: Running, seconds: float = 120.0) -> None:
                 moved += 1
                 await one.runtime.sagas.advance(tenant, saga)
         quiet = 0 if moved else quiet + 1
+
+
+def _heard_no(call: Any, organization: str, path: str) -> None:
+    """What a refusal tells is looked at like an answer, once the call is over."""
+
+    async def look() -> None:
+        told = f"{await call.details()} {await call.trailing_metadata()}"
+        CANARIES.look(told.encode(), organization, path)
+
+    if CANARIES.homes:
+        task = asyncio.get_running_loop().create_task(look())
+        _LOOKING.add(task)
+        task.add_done_callback(_LOOKING.discard)
+
+
+_LOOKING: set[asyncio.Task[None]] = set()
 
 
 async def refused(awaitable: Any, reason: str) -> dict[str, str]:
