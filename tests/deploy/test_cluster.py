@@ -6,7 +6,9 @@ import importlib
 import re
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,6 +57,24 @@ def test_kubernetes_knows_every_field(tmp_path: Path) -> None:
     words = said.stdout + said.stderr
     assert said.returncode == 0 and "WARN" not in words, words
     assert words.count(" passed for resource ") == len(known) > 60
+
+
+def test_the_gateway_reaches_providers_on_the_internet_where_asked_and_nothing_private() -> None:
+    text = (ROOT / "deploy/k8s/components/identity-providers/network.yaml").read_text("utf-8")
+    spec = yaml.safe_load(text)["spec"]
+    assert spec["podSelector"] == {"matchLabels": {"app.kubernetes.io/component": "gateway"}}
+    (rule,) = spec["egress"]
+    assert (spec["policyTypes"], rule["ports"]) == (["Egress"], [{"port": 443, "protocol": "TCP"}])
+    blocks = [peer["ipBlock"] for peer in rule["to"]]
+    for address in ("10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "100.64.0.1",
+                    "224.0.0.1", "255.255.255.255", "fd00::1", "fe80::1", "::1"):  # fmt: skip
+        assert not any(_within(address, block) for block in blocks), address
+    assert all(any(_within(public, block) for block in blocks) for public in ("8.8.8.8", "2606:4700::1111"))
+
+
+def _within(address: str, block: dict[str, Any]) -> bool:
+    place = ip_address(address)
+    return place in ip_network(block["cidr"]) and not any(place in ip_network(out) for out in block["except"])
 
 
 def test_the_table_of_arrows_is_what_the_code_does() -> None:
