@@ -13,7 +13,7 @@ from bench import report
 from bench.harness import Bench
 
 # In this order; each is bench/<name>.py with `async def measure(bench)`.
-BENCHMARKS = ("orders", "store", "pages", "around", "events", "stock", "lists", "reports")
+BENCHMARKS = ("orders", "store", "pages", "around", "guarded", "events", "stock", "lists", "reports")
 
 
 async def measure(bench: Bench, names: list[str]) -> None:
