@@ -1,5 +1,7 @@
 """The demo company: a trading house in Shanghai with people of every role, made through the public API.
 
+Beside it stands a second organization, small, for looking at the first from outside: it sees nothing of it.
+
 Each service then adds its part (`services/<service>/seed.py`). Every call carries a request id derived from
 what it says, so a demo that was interrupted is finished by making it again.
 """
@@ -24,6 +26,8 @@ SETTINGS = {
     "administrator": "沈静 Shen Jing",
 }
 ADMINISTRATOR = f"admin@{DOMAIN}"
+NEIGHBOUR = "Bergland Werkzeuge GmbH"
+NEIGHBOURS = {"currency": "EUR", "locale": "en", "time_zone": "Europe/Zurich", "administrator": "Urs Gerber"}
 ORDER = ("customer", "inventory", "opportunity", "contract", "analytics")
 
 
@@ -84,8 +88,10 @@ def make(servers: layout.Servers, http: str) -> str:
     for person in PEOPLE:
         people.keep(home, COMPANY, person.role, person.email)
     asyncio.run(_fill(servers, http, administrator))
+    neighbour = people.found(servers, NEIGHBOUR, "admin@bergland.example", **NEIGHBOURS)
+    asyncio.run(_next_door(servers, http, neighbour))
     files.write_private(home / people.MADE, '{"made": "demo"}\n')
-    return f"{len(PEOPLE) + 1} people in {len(TEAMS)} teams"
+    return f"{len(PEOPLE) + 1} people in {len(TEAMS)} teams, and a neighbour"
 
 
 def make_empty(servers: layout.Servers) -> str:
@@ -110,6 +116,18 @@ async def _fill(servers: layout.Servers, http: str, administrator: dict[str, str
     for service in ORDER:
         if importlib.util.find_spec(f"services.{service}.seed"):  # who only listens has nothing to add
             await importlib.import_module(f"services.{service}.seed").seed(api)
+    await api.close()
+
+
+async def _next_door(servers: layout.Servers, http: str, administrator: dict[str, str]) -> None:
+    """A customer and a deal of an organization of its own."""
+    api = Api(
+        http, request_ids=f"demo of {NEIGHBOUR}", organization=NEIGHBOUR, authority=servers.authority
+    )  # fmt: skip
+    api.become(administrator["email"], administrator["password"])
+    customer = await api.post("/v1/customers", {"displayName": "Alpensägewerk AG", "currency": "EUR"})
+    deal = {"title": "Sägeblätter 2027", "customer": customer["name"], "currency": "EUR"}
+    await api.post("/v1/opportunities", deal)
     await api.close()
 
 
