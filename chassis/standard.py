@@ -127,9 +127,9 @@ def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
             scope.check_hands(after, before, call)
             with _within(field, show):
                 after = await rpc.admit(tx, after, before)
-            if isinstance(before, Owned) and _hands(before) != _hands(after):
-                await tx.owners_side(before)
-            made = tx.save(after)
+                if isinstance(before, Owned) and _hands(before) != _hands(after):
+                    await tx.owners_side(before)
+                made = tx.save(after)
             tx.emit(event(**{resource: show(made)}))
             return tx.reply(show(made))
 

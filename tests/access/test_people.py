@@ -9,6 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tradewind.access.v1 import user_pb2
 
 from chassis.call import new_id
+from chassis.kernel.refusals import Refused
 from chassis.outbox import part_of
 from tests.access.conftest import PASSWORD, Company, make_company
 from tests.platform import Running, refused, settle
@@ -76,6 +77,15 @@ async def test_ones_own_password_changes_with_the_old_one_and_ends_other_session
     assert states == {rep.sign_in.session.name: 1, other.session.name: 2}
     await refused(company.sign_in(rep.email), "SIGN_IN_REFUSED")
     assert (await company.sign_in(rep.email, fresh)).access_token
+
+
+async def test_who_signs_out_is_out_and_their_other_devices_are_not(company: Company) -> None:
+    rep = await company.person("sales_rep")
+    other = await company.sign_in(rep.email)
+    assert (await rep.SignOut()).name == rep.sign_in.session.name
+    with pytest.raises(Refused, match="UNAUTHENTICATED"):
+        await rep.GetMe()
+    assert (await company.call("GetMe", other.access_token)).user.name == rep.name
 
 
 async def test_a_role_and_a_team_have_to_be_there(company: Company) -> None:

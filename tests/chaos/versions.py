@@ -23,9 +23,11 @@ from io import BytesIO
 from pathlib import Path
 from unittest import mock
 
+import psycopg
 import pytest
 
 from stack import files, layout
+from stack.postgres import Postgres
 from tests.chaos.audit import Audit
 from tests.chaos.client import Client, Journal
 from tests.chaos.rig import _found
@@ -190,9 +192,21 @@ async def work(installation: Installation, ways: list[Way], seed: int, orders: i
     return [*map(str, audit.findings), *away], done
 
 
+def left_plain(installation: Installation) -> None:
+    """As the previous release leaves its databases: what is personal stands in plain, until everything runs
+    this one and `tradewind keys encrypt` seals it."""
+    cluster = Postgres(installation.home)
+    cluster.port = files.held(installation.home, "postgres")
+    for process in layout.PROCESSES:
+        with psycopg.connect(cluster.url(layout.database_of(process)), autocommit=True) as db:
+            if db.execute("SELECT to_regclass('sealing')").fetchone() != (None,):
+                db.execute("UPDATE sealing SET phase = 'PLAIN'")
+
+
 def story(installation: Installation, way: Way, transport: str) -> None:
     """The whole thread from lead to cash, through one of the gateways."""
-    person = installation.sign_in()
+    email = f"story-{transport}-{time.time_ns()}@chaos.example"
+    person = _found(installation, f"Story over {transport} {time.time_ns()}", email)
     stack = Stack(
         installation.home, installation.env, f"http://127.0.0.1:{way.http}", f"127.0.0.1:{way.grpc}",
         person["email"], person["password"],
@@ -202,6 +216,7 @@ def story(installation: Installation, way: Way, transport: str) -> None:
 
 def rehearse(installation: Installation, seed: int, orders: int, say: Callable[[str], None]) -> list[str]:
     """Both ways on an installation that runs; what went wrong."""
+    left_plain(installation)
     with beside(installation) as (both, ways):
         say(f"release {previous()} runs beside this one")
         findings, done = asyncio.run(work(installation, ways, seed, orders))

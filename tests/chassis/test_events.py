@@ -116,13 +116,13 @@ async def test_organizations_of_one_partition_are_told_in_order_and_each_in_one_
             tenants.append(other)
     facts = [fact(tenants[n % 3], n, f"c{n % 3}", n) for n in range(1, 61)]
     entered: list[str] = []
-    enter = Tx.enter
+    enter = Tx._enter
 
     def watched(tx: Tx, call: Call) -> None:
         entered.append(call.tenant)
         enter(tx, call)
 
-    monkeypatch.setattr(Tx, "enter", watched)
+    monkeypatch.setattr(Tx, "_enter", watched)
     assert await consumer.apply("customer", part_of(tenants[0]), facts) == 60
     assert sorted(entered) == sorted(tenants)
     for which in range(3):

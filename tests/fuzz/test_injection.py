@@ -47,6 +47,8 @@ async def test_every_list_answers_or_says_what_it_does_not_understand(
     for method in fuzzed.contract.methods:
         if not method.name.startswith("List") or method.home not in LISTS:
             continue
+        if field not in method.input.fields_by_name:  # what is asked by its own fields, as the audit trail is
+            continue
         caller = fuzzed.services[method.home].as_("administrator")
         for text in texts[:: 1 if method.name == "ListOpportunities" else 7]:
             try:
