@@ -60,7 +60,7 @@ def organization_of(token: str) -> str:
     try:
         body = token.split(".")[1]
         return str(json.loads(base64.urlsafe_b64decode(body + "=="))["tid"])
-    except (IndexError, KeyError, ValueError, TypeError):
+    except (IndexError, KeyError, ValueError, TypeError, RecursionError):
         return ""
 
 
