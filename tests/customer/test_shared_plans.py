@@ -50,7 +50,7 @@ async def crowd(customer: Running) -> Any:
         )
         db.execute("ANALYZE customers, shares, collaborations")
         yield tenant
-        for name in ("customers", "shares", "collaborations"):
+        for name in ("customers", "shares", "collaborations", "number_series"):
             db.execute(f"DELETE FROM {name} WHERE tenant_id = %s", [tenant])
 
 
