@@ -67,6 +67,7 @@ class Policy:
     has_request_id: bool
     may_be_dry: bool  # a request may ask what would become of it
     reads: tuple[str, ...]  # the "collection.field"s that an answer is counted from
+    creates: str  # the field of a Create that holds the new record; "" for other methods
     request: type[Message]
     response: type[Message]
     shows: bool = False  # its answer may hold something sensitive, which is put on record
@@ -90,10 +91,17 @@ def policy_of(method: MethodDescriptor) -> Policy:
         scoped=access.scope == options_pb2.RECORDS, effects=effects, streams=method.server_streaming,
         has_request_id="request_id" in method.input_type.fields_by_name,
         may_be_dry="validate_only" in method.input_type.fields_by_name, reads=tuple(access.reads),
+        creates=_created(method),
         shows=name.startswith("Export") or (not effects and sensitive.may_show(method.output_type)),
         exports=name.startswith("Export"),
         request=GetMessageClass(method.input_type), response=GetMessageClass(method.output_type),
     )  # fmt: skip
+
+
+def _created(method: MethodDescriptor) -> str:
+    """The field of a Create's request that holds the record it answers with."""
+    held = (field.name for field in method.input_type.fields if field.message_type is method.output_type)
+    return next(held, "") if method.name.startswith("Create") else ""
 
 
 class Rpc:
@@ -248,6 +256,8 @@ class Server:
             if policy.effects:
                 call.fields.check_written(request, descriptor_of(policy.response))
             call.fields.check_reads(policy.reads, policy.path)
+        if policy.creates:
+            requests.check_new(getattr(request, policy.creates), policy.creates)
         self._check(request)
         if policy.has_request_id:
             call.request_id = request.request_id  # type: ignore[attr-defined]

@@ -94,7 +94,6 @@ def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         wanted = getattr(request, field)
         if not request.HasField(field):
             raise invalid(field, "is required")
-        requests.check_new(wanted, field)
         requests.clear_computed(wanted)
         values = show.values(wanted, only=writable, path=f"{field}.")
         for name in show._required - values.keys() - {"id"}:

@@ -7,7 +7,6 @@ from typing import Any
 
 from tradewind.contract.v1 import events_pb2
 
-from chassis import requests
 from chassis.call import Call
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
@@ -31,7 +30,6 @@ class PaymentRpc(Rpc):
 
     async def CreatePayment(self, request: Any, call: Call) -> Any:
         """Booked, and the invoices it names are paid."""
-        requests.check_new(request.payment, "payment")
         values = show_payment.values(request.payment, path="payment.")
         wanted = values.pop("allocations")
         asked = Payment(id=call.new_id(), **values)
