@@ -22,6 +22,7 @@ from google.protobuf.descriptor import Descriptor
 from tradewind.type.v1 import options_pb2
 
 from chassis.columns import Field, json_codec
+from chassis.kernel.record import replace
 
 MARK = "\x01"  # what every sealed text begins with, and no typed one
 VERSION = 1  # of the envelope: version (1 byte), generation of the key (4), nonce (12), ciphertext with tag
@@ -154,6 +155,9 @@ class Way:
 class TextWay(Way):
     """A text, sealed as it is."""
 
+    def empty(self, value: Any) -> Any:
+        return "" if value else value
+
     def into(self, value: Any, lock: Lock) -> Any:
         return lock.seal(value.encode(), self.column) if value else value
 
@@ -167,6 +171,9 @@ class TextWay(Way):
 
 class WholeWay(Way):
     """Lists and nested values, sealed as one JSON text."""
+
+    def empty(self, value: Any) -> Any:
+        return () if isinstance(value, tuple) else None
 
     def into(self, value: Any, lock: Lock) -> Any:
         if not value:
@@ -191,6 +198,12 @@ class LeavesWay(Way):
     def says(self, value: Any) -> bool:
         several = value if isinstance(value, tuple) else (value,) if value else ()
         return any(getattr(one, leaf) for one in several for leaf in self.leaves)
+
+    def empty(self, value: Any) -> Any:
+        bare = dict.fromkeys(self.leaves, "")
+        if isinstance(value, tuple):
+            return tuple(replace(one, **bare) for one in value)
+        return replace(value, **bare) if value else value
 
     def _each(self, made: Any, change: Callable[[str, str], str]) -> Any:
         for at, one in enumerate(made if isinstance(made, list) else [made]):

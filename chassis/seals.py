@@ -92,6 +92,10 @@ class Seals:
             self._rows[collection.name, record.id] = row
         return Sealer(self._good(), row[4:], before, int.from_bytes(row[:4]))
 
+    def forget(self, collection: Collection[Any], row: str) -> None:
+        """The salt of a row is gone: what is kept of it from here on has none."""
+        self._rows.pop((collection.name, row), None)
+
     async def loaded(self, collection: Collection[R], rows: Sequence[tuple[Any, ...]]) -> list[R]:
         """The records of these rows; SEALED_VALUE_BROKEN, never a wrong value."""
         if not collection.sealed:

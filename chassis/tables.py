@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 
 from chassis.columns import Field, defaults_of, field_of, hints_of
-from chassis.kernel.record import Owned, Record
+from chassis.kernel.record import Owned, Record, replace
+from chassis.kernel.refusals import Refused
 from chassis.kernel.share import Share
 from chassis.keys import Ring
 from chassis.scope import PLAIN, Place
@@ -148,6 +149,18 @@ class Collection(Generic[R]):
     def personal(self, record: R) -> bool:
         """Whether the record says anything that has to be sealed."""
         return any(way.says(getattr(record, way.name)) for way, _ in self.ways)
+
+    def refuse_erased(self, record: R) -> None:
+        """PERSON_ERASED when a record whose person was erased says something personal again."""
+        if getattr(record, "erase_time", None) is None:
+            return
+        for way, _ in self.ways:
+            if way.says(getattr(record, way.name)):
+                raise Refused("PERSON_ERASED", field=way.name, name=self.prefix + record.id)
+
+    def emptied(self, record: R) -> R:
+        """The record without anything that has to be sealed."""
+        return replace(record, **{way.name: way.empty(getattr(record, way.name)) for way, _ in self.ways})
 
     def tokens(self, record: R) -> set[tuple[str, str, bool]]:
         """(field, token, whether looked for everywhere) of all that finds the record in the blind index."""

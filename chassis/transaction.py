@@ -105,6 +105,8 @@ class Tx(Reading):
         """Keep the next version of a record read in this transaction; others' changes since then refuse."""
         record.check()
         collection, call = self._collection(type(record)), self.call
+        if collection.sealed:
+            collection.refuse_erased(record)
         before = self._seen.get((collection.name, record.id))
         if before is None:
             raise RuntimeError(f"{collection.prefix}{record.id} was not read in this transaction")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
-from chassis.kernel.record import Record, replace
+from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from gateway.domain.organization import check_time_zone
 
@@ -41,7 +42,7 @@ LIFECYCLE = Lifecycle({
 
 
 @dataclass(frozen=True, kw_only=True)
-class User(Record):
+class User(Erasable):
     """A person, or a program under a name of its own."""
 
     display_name: str
@@ -74,7 +75,7 @@ class User(Record):
         """A person has an e-mail, a service account has none; roles are named once."""
         if not self.display_name.strip():
             raise invalid("display_name", "must not be empty")
-        if self.kind is Kind.PERSON and not self.email:
+        if self.kind is Kind.PERSON and not self.email and self.erase_time is None:
             raise invalid("email", "is required for a person")
         if self.kind is Kind.SERVICE_ACCOUNT and self.email:
             raise invalid("email", "must be empty for a service account, which has keys instead")

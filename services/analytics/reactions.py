@@ -38,7 +38,10 @@ async def know_organization(event: Any, tx: Tx) -> None:
     await keep(tx, Kept.companies, fact)
 
 
-@on(access.UserCreated, access.UserUpdated, access.UserActivated, access.UserDisabled, access.UserEnabled)
+@on(
+    access.UserCreated, access.UserUpdated, access.UserActivated, access.UserDisabled, access.UserEnabled,
+    access.UserErased,
+)  # fmt: skip
 async def know_person(event: Any, tx: Tx) -> None:
     one = event.user
     fact = dimension.Person(name=one.name, version=int(one.etag), title=one.display_name, team=one.team)
@@ -56,7 +59,7 @@ async def know_team(event: Any, tx: Tx) -> None:
     await keep(tx, Kept.teams, fact)
 
 
-@on(customer.CustomerCreated, customer.CustomerUpdated)
+@on(customer.CustomerCreated, customer.CustomerUpdated, customer.CustomerErased)
 async def know_customer(event: Any, tx: Tx) -> None:
     one = event.customer
     fact = dimension.Customer(

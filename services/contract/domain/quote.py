@@ -8,6 +8,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from chassis.kernel.approval import Step, Verdict, decide, granted
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
@@ -43,7 +44,7 @@ LIFECYCLE = Lifecycle(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quote(Paper):
+class Quote(Paper, Erasable):
     """An offer at a price, good until a day; each revision is a record of its own."""
 
     number: str = ""
@@ -150,6 +151,7 @@ class Quote(Paper):
             send_time=None,
             answer_time=None,
             decline_reason="",
+            erase_time=None,
         )
         return replace(self, superseded_by=f"{collection}/{new_id}"), draft
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import invalid
 from services.customer.domain.customer import Channel, Customer
@@ -22,7 +23,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contact(Owned):
+class Contact(Owned, Erasable):
     """A person at a customer; whoever may see the customer may see them."""
 
     customer: str
@@ -43,8 +44,12 @@ class Contact(Owned):
 
     def check(self) -> None:
         """Refuse a person without a name."""
-        if not self.display_name.strip():
+        if not self.display_name.strip() and self.erase_time is None:
             raise invalid("display_name", "must say what the person is called")
+
+    def forgotten(self) -> Contact:
+        """Somebody at the customer, of whom nothing is known but the part they played."""
+        return replace(self, job_title="", department="", preferred_channel=None, language="", external_id="")
 
     def following(self, customer: Customer) -> Contact:
         """In the same hands as the customer."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
@@ -142,7 +143,7 @@ LIFECYCLE = Lifecycle(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Customer(Owned):
+class Customer(Owned, Erasable):
     """A company or person we sell to, or hope to."""
 
     number: str = ""
@@ -200,6 +201,8 @@ class Customer(Owned):
         """Refuse values that cannot be right, or not together."""
         if not self.display_name:
             raise invalid("display_name", "must say what the customer is called")
+        if self.erase_time and self.kind is Kind.PERSON and self.display_name != self.number:
+            raise Refused("PERSON_ERASED", field="display_name", name=f"customers/{self.id}")
         if self.tax_id:
             tax_ids.check(self.tax_id, self.country_code)
         if self.grade and not self.grade_reason:
@@ -214,6 +217,32 @@ class Customer(Owned):
         for place, need in enumerate(self.needs):
             if need.start_date and need.end_date and need.end_date < need.start_date:
                 raise invalid(f"needs[{place}].end_date", "must not lie before its start_date")
+
+    def forgotten(self) -> Customer:
+        """A private person is called by the number from now on, and nothing is told of them; a company keeps
+        everything but the ways to reach it."""
+        if self.kind is not Kind.PERSON:
+            return self
+        return replace(
+            self,
+            display_name=self.number,
+            name_key=likeness(self.number),
+            legal_name="",
+            legal_key="",
+            tax_id="",
+            website="",
+            founding_year=0,
+            addresses=(),
+            needs=(),
+            history=(),
+            buying_preferences=(),
+            tags=(),
+            state_reason="",
+            grade=None,
+            grade_reason="",
+            external_id="",
+            description="",
+        )
 
     def activate(self) -> Customer:
         """Buys from us."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
@@ -60,7 +61,7 @@ class ScoreReason:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lead(Owned):
+class Lead(Owned, Erasable):
     """A company or person who might become a customer."""
 
     number: str = ""
@@ -95,7 +96,7 @@ class Lead(Owned):
 
     def check(self) -> None:
         """Refuse a lead to nobody."""
-        if not (self.company_name or self.person):
+        if not (self.company_name or self.person or self.erase_time):
             raise invalid("company_name", "must be given when no person is named")
         if self.budget and self.budget.amount < 0:
             raise invalid("budget", "must not be negative")
@@ -120,6 +121,13 @@ class Lead(Owned):
     def assign(self, owner: str, team: str) -> Lead:
         """Worked on by somebody else from now on."""
         return replace(self.still_open("assign"), owner=owner, team=team)
+
+    def forgotten(self) -> Lead:
+        """A lead of which the company is known at most, and what became of it."""
+        bare = replace(self, job_title="", external_id="", description="")
+        if self.company_name:
+            return bare
+        return replace(bare, website="", wish="", tags=(), state_reason="")
 
     def start(self) -> Lead:
         """Being worked on."""

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from chassis.kernel import pricing
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.pricing import NOTHING, RoundingMode, TaxMode, Totals
 from chassis.kernel.record import Owned, replace
@@ -94,7 +95,7 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order(Owned):
+class Order(Owned, Erasable):
     """A customer's order; its owner is the agent who took it."""
 
     number: str = ""

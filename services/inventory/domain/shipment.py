@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
@@ -45,7 +46,7 @@ class ShipmentLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shipment(Owned):
+class Shipment(Owned, Erasable):
     """Goods of one order that travel together; it belongs to whoever owns the order."""
 
     number: str = ""
