@@ -10,8 +10,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import sqlalchemy as sa
-
 from chassis.call import Call
 from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
@@ -34,7 +32,9 @@ class Place:
 
     *noun* is the prefix of its records' names when they can be shared: who collaborates then stands in
     rows of `collaborations`, which an index finds, instead of in the column *people* alone. *follows*
-    names the column of another record whose shares reach these too: *leader* is its prefix.
+    names the column of another record whose shares reach these too: *leader* is its prefix. A read model of
+    other services' records names in *named* the column with their whole names, and in *shares* the table of
+    what it knows of their shares.
     """
 
     owner: str = "owner"
@@ -43,6 +43,8 @@ class Place:
     noun: str = ""
     follows: str = ""
     leader: str = ""
+    named: str = ""
+    shares: str = "shares"
 
 
 PLAIN = Place()
@@ -96,16 +98,24 @@ def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
         if place.follows:
             of, params = _shares(call, place.leader, wanted, "")
             found.append(Arm("SHARE", f"{place.follows} = ANY(ARRAY(SELECT record {of}))", params))
+    if place.named and shared and wanted:
+        # All of a read model is read anyway: a hash of the shared ones is asked, not one after the other.
+        of, params = _shares(call, "", wanted, "", place.shares)
+        found.append(Arm("SHARE", f"{place.named} IN (SELECT record {of})", params))
     return found
 
 
-def _shares(call: Call, noun: str, wanted: tuple[str, ...], record: str) -> tuple[str, list[Any]]:
+def _shares(
+    call: Call, noun: str, wanted: tuple[str, ...], record: str, table: str = "shares"
+) -> tuple[str, list[Any]]:
     """The live shares of a noun with the caller: read once per statement, before the records are."""
     text = (
-        "FROM shares WHERE tenant_id = %s AND grantee = ANY(%s) AND delete_time IS NULL"
+        f"FROM {table} WHERE tenant_id = %s AND grantee = ANY(%s) AND delete_time IS NULL"
         " AND (expire_time IS NULL OR expire_time > %s) AND access = ANY(%s)"
     )
     params = [call.tenant, grantees(call), call.now, list(wanted)]
+    if not noun and not record:
+        return text, params
     if record:
         return f"{text} AND record = %s", [*params, record]
     return f"{text} AND starts_with(record, %s)", [*params, noun]
@@ -121,11 +131,15 @@ def condition(
     return f" AND ({' OR '.join(way.sql for way in ways)})", [value for way in ways for value in way.params]
 
 
-def predicate(call: Call, owner: Any, team: Any) -> sa.ColumnElement[bool]:
-    """The same condition for the columns of a read model: what a report may count for this caller."""
-    if unlimited(call):
-        return sa.true()
-    return sa.or_(owner == call.user, team.in_(reach(call)))
+def beyond(call: Call, place: Place) -> tuple[str, list[Any]]:
+    """(` AND …`, parameters) that keeps what only shares bring within the call's reach."""
+    ways = arms(call, place)
+    shares = [way for way in ways if way.relation == "SHARE"]
+    others = [way for way in ways if way.relation != "SHARE"]
+    if unlimited(call) or not shares:
+        return " AND false", []
+    either = [" OR ".join(way.sql for way in some) for some in (shares, others)]
+    return f" AND ({either[0]}) AND NOT ({either[1]})", [v for way in (*shares, *others) for v in way.params]
 
 
 def check_hands(record: Record, before: Record | None, call: Call) -> None:

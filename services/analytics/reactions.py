@@ -24,6 +24,7 @@ from services.analytics.domain import order as orders
 from services.analytics.domain.deal import CLOSED, Deal, Visit, passages_of, shares_of
 from services.analytics.domain.invoice import Invoice
 from services.analytics.domain.order import Order, counts, sold_of
+from services.analytics.domain.sharing import Sharing
 from services.analytics.store import AnalyticsStore as Kept
 from services.analytics.store import keep
 
@@ -135,6 +136,30 @@ async def count_invoice(event: Any, tx: Tx) -> None:
     await keep(tx, Kept.invoices, fact)
 
 
+_SHARED = {
+    "opportunities/": Kept.deal_shares,
+    "orders/": Kept.order_shares,
+    "invoices/": Kept.invoice_shares,
+}
+
+
+@on(
+    opportunity.RecordShared, opportunity.ShareEnded, inventory.RecordShared, inventory.ShareEnded,
+    contract.RecordShared, contract.ShareEnded,
+)  # fmt: skip
+async def know_share(event: Any, tx: Tx) -> None:
+    """Who reaches a record by a share counts it; shares of what no report counts are not kept."""
+    one = event.share
+    facts = _SHARED.get(f"{one.record.partition('/')[0]}/")
+    if facts is not None:
+        fact = Sharing(
+            name=one.name, version=int(one.etag), record=one.record, grantee=one.grantee,
+            access=one.Access.Name(one.access), expire_time=_time(one, "expire_time"),
+            delete_time=_time(one, "delete_time"),
+        )  # fmt: skip
+        await keep(tx, facts, fact)
+
+
 def balance_of(one: stock_pb2.Stock) -> dimension.Balance:
     """What analytics keeps of a stock balance."""
     return dimension.Balance(
@@ -206,6 +231,10 @@ def _money(message: Any, currency: str) -> Money:
     """The amount, or nothing of *currency* when the message does not say; who sent it has checked it."""
     amount = message.units * SCALE + message.nanos // 100_000
     return Money(amount, message.currency_code) if message.currency_code else Money.zero(currency)
+
+
+def _time(message: Any, field: str) -> Any:
+    return getattr(message, field).ToDatetime(UTC) if message.HasField(field) else None
 
 
 def _day(message: Any, field: str) -> Any:

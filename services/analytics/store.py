@@ -28,6 +28,7 @@ from services.analytics.domain.dimension import (
 )
 from services.analytics.domain.invoice import Invoice
 from services.analytics.domain.order import Order
+from services.analytics.domain.sharing import Sharing
 
 F = TypeVar("F", bound=Hashable)
 _KEPT: WeakKeyDictionary[Tx, dict[tuple[str, str, str], Any]] = WeakKeyDictionary()  # facts by transaction
@@ -105,6 +106,11 @@ class AnalyticsStore(Store):
     orders = Facts("orders", Order, index=(("owner",), ("team",), ("order_date",), ("state",)))
     invoices = Facts("invoices", Invoice, index=(("state",), ("owner",), ("team",)))
 
+    # What of those is shared with whom, in the columns by which every service looks for its shares.
+    deal_shares = Facts("deal_shares", Sharing, index=(("grantee",),))
+    order_shares = Facts("order_shares", Sharing, index=(("grantee",),))
+    invoice_shares = Facts("invoice_shares", Sharing, index=(("grantee",),))
+
     deals_by_month = ReadModel(
         "deals_by_month",
         key={
@@ -173,13 +179,14 @@ class AnalyticsStore(Store):
             products,
             balances,
             orders,
+            order_shares,
             sales_by_customer,
             sales_by_product,
             sales_by_month,
             product_sales_by_month,
         ),
-        "opportunity": (pipelines, deals, deals_by_month, deals_by_product, stage_passages),
-        "contract": (invoices,),
+        "opportunity": (pipelines, deals, deal_shares, deals_by_month, deals_by_product, stage_passages),
+        "contract": (invoices, invoice_shares),
     }
 
 

@@ -427,9 +427,12 @@ def test_every_kind_of_report_limits_whom_it_counts():
     """A report that forgot its scope would be in this list of statements."""
     from services.analytics.rpc import dashboard, funnel, revenue
 
-    scoped = [dashboard._CURRENCIES, dashboard._OPEN, dashboard._OWED, dashboard._UNSHIPPED]
+    scoped = [dashboard._OPEN, dashboard._OWED, dashboard._UNSHIPPED]
     scoped += [funnel._STAGES, funnel._VALUE, funnel._PASSAGES]
     assert all("{scope}" in text for text in scoped)
+    limits = ("{deals}", "{cells}", "{shared}", "{invoices}")
+    assert dashboard._CURRENCIES.count("WHERE f.tenant_id") == len(limits)
+    assert all(limit in dashboard._CURRENCIES for limit in limits)
     assert revenue._STANDING.endswith("f.counted")
 
 

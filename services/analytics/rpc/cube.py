@@ -2,14 +2,15 @@
 
 Dimensions and measures are named in fixed tables below; what a caller sends only chooses among them and
 travels as parameters. The caller's data scope is part of every statement: cells that say who shares them
-answer everybody, other cells whoever sees everything; for the rest there are the facts of one's own.
+answer everybody, together with the facts that are only shared with who asks; other cells answer whoever
+sees everything; for the rest there are the facts of one's own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -17,9 +18,13 @@ from chassis import scope
 from chassis.call import Call
 from chassis.store import Tx
 from services.analytics.domain.calendar import whole_months
+from services.analytics.store import MODELS
 
-# Where the tables of facts say whose they are.
-FACTS = scope.Place("f.owner", "f.team", "f.collaborators")
+# Where the tables of facts say whose they are, and what is shared; cells cannot say of which orders they are.
+CELLS = scope.Place("f.owner", "f.team", "f.collaborators")
+DEALS, ORDERS, INVOICES = (
+    replace(CELLS, named="f.name", shares=f"{noun}_shares") for noun in ("deal", "order", "invoice")
+)
 # Manager and region of a team are its own or those of the nearest team above that has one.
 TEAM_LINES = """up AS (
   SELECT tenant_id, name, parent, manager, region, 1 AS level FROM teams WHERE tenant_id = %s
@@ -95,6 +100,8 @@ class Source:
         str, ...
     ] = ()  # its sums, where rows are cells; those without collaborators are for who sees everything
     where: str = "true"
+    place: scope.Place = CELLS
+    beside: str = ""  # SELECT … FROM facts: what of them would stand in cells like these
     fact: str = ""  # where rows are parts of facts: the fact's name, so that it counts once in each group
     whole: frozenset[str] = frozenset()  # values that belong to whole facts, not to their parts
 
@@ -185,23 +192,38 @@ def _rows(question: Question, source: Source, call: Call) -> tuple[str, list[Any
     bounds, params = _bounds(question, source, call, fill("{day}"))
     params += [values for _, values in chosen]
     shown = ", ".join(columns)
-    limits, mine = scope.condition(call, FACTS)
+    limits, mine = scope.condition(call, source.place)
     if not source.cells:
         text = f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}{limits}"
         return text, params + mine
+    table = source.table
+    if limits and source.beside:
+        table, before = _with_shared(source, call)
+        params, limits, mine = before + params, "", []
     used = sorted(set(re.findall(r"\bf\.(\w+)", " ".join([shown, joins, filters]))) - set(source.cells))
     if {"customer", "product"} <= set(used):  # hardly two cells alike: nothing to gain by summing them first
-        return f"SELECT {shown} FROM {source.table} {joins} WHERE {bounds}{filters}{limits}", params + mine
+        return f"SELECT {shown} FROM {table} {joins} WHERE {bounds}{filters}{limits}", params + mine
     # Cells are summed by the columns in use before anything is joined or put into words.
     sums = [f"sum(f.{name})::bigint AS {name}" for name in source.cells]
     kept = ", ".join(f"f.{name}" for name in used)
     kept = f"{kept}, " * bool(used)
-    inner = f"SELECT {kept}{', '.join(sums)} FROM {source.table} WHERE {bounds}{limits}"
+    inner = f"SELECT {kept}{', '.join(sums)} FROM {table} WHERE {bounds}{limits}"
     inner += f" GROUP BY {kept.removesuffix(', ')}" * bool(used)
     # The bounds come first in the text, then what limits the caller, then what was chosen.
-    before = len(params) - len(chosen)
-    params[before:before] = mine
+    at_choice = len(params) - len(chosen)
+    params[at_choice:at_choice] = mine
     return f"SELECT {shown} FROM ({inner}) AS f {joins} WHERE true{filters}", params
+
+
+def _with_shared(source: Source, call: Call) -> tuple[str, list[Any]]:
+    """The cells within the caller's scope, and the facts beyond it that are shared with them, as cells."""
+    name = source.table.partition(" ")[0]
+    limits, mine = scope.condition(call, source.place)
+    shared, theirs = scope.beyond(call, ORDERS)
+    columns = ", ".join(column.name for column in MODELS[name].table.columns)
+    text = f"SELECT {columns} FROM {source.table} WHERE f.tenant_id = %s{limits}"
+    beside = f"{source.beside} WHERE f.tenant_id = %s AND f.counted{shared}"
+    return f"({text} UNION ALL {beside}) AS f", [call.tenant, *mine, call.tenant, *theirs]
 
 
 def _bounds(question: Question, source: Source, call: Call, day: str) -> tuple[str, list[Any]]:

@@ -16,16 +16,27 @@ from chassis.store import Tx
 from services.analytics.domain import figures
 from services.analytics.domain.calendar import add_months, month_of, quarter_of, year_of
 from services.analytics.rpc import deals, revenue
-from services.analytics.rpc.cube import FACTS, Question, Source, ask, currency_of
+from services.analytics.rpc.cube import (
+    CELLS,
+    DEALS,
+    INVOICES,
+    ORDERS,
+    Question,
+    Source,
+    ask,
+    currency_of,
+)
 from services.analytics.rpc.days import date_message, main_currency
 from services.analytics.rpc.deals import MEASURES, decimal
 
 _CURRENCIES = """SELECT currency, sum(n)::bigint AS n FROM (
-  SELECT {deal} AS currency, 1 AS n FROM deals AS f WHERE f.tenant_id = %s AND f.state = 'OPEN'{scope}
+  SELECT {deal} AS currency, 1 AS n FROM deals AS f WHERE f.tenant_id = %s AND f.state = 'OPEN'{deals}
   UNION ALL SELECT {order}, f.orders FROM sales_by_month AS f
-    WHERE f.tenant_id = %s AND f.month >= %s AND f.orders <> 0{scope}
+    WHERE f.tenant_id = %s AND f.month >= %s AND f.orders <> 0{cells}
+  UNION ALL SELECT {order}, 1 FROM orders AS f
+    WHERE f.tenant_id = %s AND f.order_date >= %s AND f.counted{shared}
   UNION ALL SELECT {invoice}, 1 FROM invoices AS f
-    WHERE f.tenant_id = %s AND f.state IN ('POSTED', 'PARTLY_PAID'){scope}
+    WHERE f.tenant_id = %s AND f.state IN ('POSTED', 'PARTLY_PAID'){invoices}
 ) AS used WHERE currency <> '' GROUP BY currency"""
 _OPEN = """SELECT count(*) AS deals, COALESCE(sum(f.amount), 0)::bigint AS amount,
   COALESCE(sum(f.amount::numeric * f.probability), 0) AS weighted
@@ -45,22 +56,27 @@ class _Desk:
 
     def __init__(self, tx: Tx) -> None:
         self.tx = tx
-        self.limits, self.values = scope.condition(tx.call, FACTS)
 
-    async def row(self, text: str, params: Sequence[Any], column: str = "") -> dict[str, Any]:
-        filled = text.format(currency=currency_of(column), scope=self.limits)
-        (found,) = await self.tx.rows(filled, [*params, *self.values])
+    async def row(
+        self, text: str, params: Sequence[Any], place: scope.Place, column: str = ""
+    ) -> dict[str, Any]:
+        limits, mine = scope.condition(self.tx.call, place)
+        filled = text.format(currency=currency_of(column), scope=limits)
+        (found,) = await self.tx.rows(filled, [*params, *mine])
         return found
 
     async def currencies(self, since: date) -> dict[str, int]:
         """How many open deals, orders since that day and unpaid invoices there are in each currency."""
+        here, call = self.tx.call.tenant, self.tx.call
+        deals, cells, bills = (scope.condition(call, place) for place in (DEALS, CELLS, INVOICES))
+        shared = scope.beyond(call, ORDERS)
         text = _CURRENCIES.format(
             deal=currency_of("f.amount_currency"), order=currency_of("f.currency"),
-            invoice=currency_of("f.open_amount_currency"), scope=self.limits,
+            invoice=currency_of("f.open_amount_currency"),
+            deals=deals[0], cells=cells[0], shared=shared[0], invoices=bills[0],
         )  # fmt: skip
-        here, mine = self.tx.call.tenant, self.values
-        rows = await self.tx.rows(text, [here, *mine, here, since, *mine, here, *mine])
-        return {row["currency"]: row["n"] for row in rows}
+        params = [here, *deals[1], here, since, *cells[1], here, since, *shared[1], here, *bills[1]]
+        return {row["currency"]: row["n"] for row in await self.tx.rows(text, params)}
 
     async def tile(self, sources: Sequence[Source], question: Question, currency: str) -> dashboard_pb2.Tile:
         now = await self._sum(sources, question)
@@ -102,9 +118,9 @@ async def dashboard(
     desk = _Desk(tx)
     used = await desk.currencies(add_months(today, -12))
     currency = request.currency or await main_currency(tx, used)
-    pipeline = await desk.row(_OPEN, [tx.call.tenant, currency], "f.amount_currency")
-    owed = await desk.row(_OWED, [today, tx.call.tenant, currency], "f.open_amount_currency")
-    unshipped = await desk.row(_UNSHIPPED, [tx.call.tenant])
+    pipeline = await desk.row(_OPEN, [tx.call.tenant, currency], DEALS, "f.amount_currency")
+    owed = await desk.row(_OWED, [today, tx.call.tenant, currency], INVOICES, "f.open_amount_currency")
+    unshipped = await desk.row(_UNSHIPPED, [tx.call.tenant], ORDERS)
     month, quarter, year = Period.month(today.year, today.month), quarter_of(today), year_of(today)
     rate = await _closed_last_year(tx, today)
 

@@ -13,7 +13,7 @@ from chassis.kernel.values import Money
 from chassis.shapes import money_message
 from chassis.store import Tx
 from services.analytics.domain import figures
-from services.analytics.rpc.cube import Question, Source, ask, currency_of
+from services.analytics.rpc.cube import DEALS, Question, Source, ask, currency_of
 from services.analytics.rpc.days import day
 
 Request = deals_pb2.QueryDealsRequest
@@ -39,12 +39,12 @@ SOURCES = (
     ),
     Source(
         "deals AS f", frozenset({"state", "customer", "day"}),
-        {**_EACH, "amount": "f.amount", "each": "f.amount"}, _DAYS,
+        {**_EACH, "amount": "f.amount", "each": "f.amount"}, _DAYS, place=DEALS,
     ),
     Source(
         _PARTS, frozenset({"state", "customer", "day", "product"}),
         {**_EACH, "amount": "share.amount", "each": "share.amount"}, {**_DAYS, "product": "share.product"},
-        fact="f.name", whole=_OWN,
+        place=DEALS, fact="f.name", whole=_OWN,
     ),
 )  # fmt: skip
 

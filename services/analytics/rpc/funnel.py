@@ -29,7 +29,7 @@ from services.analytics.domain.funnel import (
     ladder,
     win_rates,
 )
-from services.analytics.rpc.cube import FACTS, Question, ask, currency_of
+from services.analytics.rpc.cube import DEALS, Question, ask, currency_of
 from services.analytics.rpc.days import date_message, main_currency
 from services.analytics.rpc.deals import MEASURES, SOURCES, Request, decimal
 from services.analytics.store import AnalyticsStore
@@ -46,8 +46,8 @@ FROM deals AS f WHERE f.tenant_id = %s AND f.state = 'OPEN' AND (%s = '' OR f.pi
 GROUP BY 1, currency ORDER BY 1, currency"""
 _PASSAGES = """SELECT f.stage, f.after, sum(f.visits)::bigint AS visits, sum(f.seconds)::bigint AS seconds
 FROM {source} WHERE f.tenant_id = %s AND f.pipeline = %s AND f.month >= %s{scope} GROUP BY f.stage, f.after"""
-_OWN_PASSAGES = """(SELECT deals.tenant_id, deals.pipeline, deals.owner, deals.team, deals.collaborators,
-  p.stage, p.month, p.after, 1 AS visits, p.seconds
+_OWN_PASSAGES = """(SELECT deals.tenant_id, deals.name, deals.pipeline, deals.owner, deals.team,
+  deals.collaborators, p.stage, p.month, p.after, 1 AS visits, p.seconds
   FROM deals CROSS JOIN LATERAL jsonb_to_recordset(deals.passages)
   AS p (stage text, month date, after text, seconds bigint)) AS f"""
 
@@ -85,7 +85,7 @@ async def pipeline(tx: Tx, name: str) -> Pipeline:
 
 async def standing(tx: Tx, name: str, currency: str) -> tuple[dict[str, dict[str, Any]], str, list[str]]:
     """Open deals by stage in one currency, that currency, and which others there are."""
-    limits, values = scope.condition(tx.call, FACTS)
+    limits, values = scope.condition(tx.call, DEALS)
     text = _STAGES.format(currency=currency_of("f.amount_currency"), scope=limits)
     rows = await tx.rows(text, [tx.call.tenant, name, *values])
     counts: dict[str, int] = {}
@@ -98,7 +98,7 @@ async def standing(tx: Tx, name: str, currency: str) -> tuple[dict[str, dict[str
 
 async def statistics(tx: Tx, of: Pipeline, since: date = date.min) -> dict[str, Statistic]:
     """Conversion and time in stage, for every stage of the pipeline."""
-    limits, values = scope.condition(tx.call, FACTS)
+    limits, values = scope.condition(tx.call, DEALS)
     source = _OWN_PASSAGES if limits else "stage_passages AS f"
     rows = await tx.rows(
         _PASSAGES.format(source=source, scope=limits),
@@ -215,7 +215,7 @@ async def usual_month(tx: Tx, name: str, currency: str, today: date) -> Money:
 
 async def pipeline_value(tx: Tx, request: funnel_pb2.GetPipelineValueRequest) -> funnel_pb2.PipelineValue:
     """What the open deals are worth, raw and weighted."""
-    limits, values = scope.condition(tx.call, FACTS)
+    limits, values = scope.condition(tx.call, DEALS)
     shown = funnel_pb2.PipelineValue()
     for category, rows in (("f.category", shown.categories), ("''", shown.totals)):
         text = _VALUE.format(category=category, currency=currency_of("f.amount_currency"), scope=limits)

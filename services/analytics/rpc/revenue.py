@@ -14,7 +14,7 @@ from chassis.kernel.refusals import Refused
 from chassis.kernel.values import SCALE, Money, format_scaled, round_div
 from chassis.shapes import money_message
 from chassis.store import Tx
-from services.analytics.rpc.cube import FACTS, Question, Source, ask, currency_of
+from services.analytics.rpc.cube import ORDERS, Question, Source, ask, currency_of
 from services.analytics.rpc.days import day
 from services.analytics.rpc.deals import keys_of
 
@@ -29,16 +29,25 @@ _PARTS = (
 _LATE = "COALESCE(f.shipped_date > f.required_date, false)::int"
 _ORDERS = frozenset({"orders"})  # an order counts once in a group, however many of its lines are in it
 
+# The keys of cells that say who shares them, as an order has them.
+_CELL = (
+    "SELECT f.tenant_id, COALESCE(date_trunc('month', f.order_date)::date, DATE '0001-01-01'), f.owner,"
+    " f.team, f.collaborators, f.currency"
+)
+_PART_SUMS = "part.net, part.gross, part.quantity, 1"
+
 # From the smallest to the one that can answer everything.
 SOURCES = (
     Source(
         "sales_by_month AS f", frozenset({"collaborators"}),
         {**_SUMS, "freight": "f.freight", "late": "f.late"}, _MONTHS,
         cells=(*_SUMS, "freight", "late"), where="f.orders <> 0",
+        beside=f"{_CELL}, f.net, f.gross, f.quantity, 1, f.freight, {_LATE} FROM orders AS f",
     ),
     Source(
         "product_sales_by_month AS f", frozenset({"collaborators", "product"}), _SUMS,
         {**_MONTHS, "product": "f.product"}, cells=tuple(_SUMS), where="f.orders <> 0", whole=_ORDERS,
+        beside=f"{_CELL}, part.product, {_PART_SUMS} FROM {_PARTS}",
     ),
     Source(
         "sales_by_customer AS f", frozenset({"customer"}),
@@ -52,11 +61,12 @@ SOURCES = (
     Source(
         "orders AS f", frozenset({"customer", "day"}),
         {**_SUMS, "orders": "1", "freight": "f.freight", "late": _LATE}, _DAYS, where="f.counted",
+        place=ORDERS,
     ),
     Source(
         _PARTS, frozenset({"customer", "day", "product"}),
         {"net": "part.net", "gross": "part.gross", "quantity": "part.quantity", "orders": "1"},
-        {**_DAYS, "product": "part.product"}, where="f.counted", fact="f.name", whole=_ORDERS,
+        {**_DAYS, "product": "part.product"}, where="f.counted", place=ORDERS, fact="f.name", whole=_ORDERS,
     ),
 )  # fmt: skip
 
@@ -133,7 +143,7 @@ WHERE f.tenant_id = %s AND f.state IN ('CONFIRMED', 'PARTLY_SHIPPED') AND f.coun
 async def order_figures(tx: Tx, today: date) -> revenue_pb2.OrderFigures:
     """Orders by year, and how many are unshipped, late and overdue."""
     years, _ = await ask(tx, _YEARS, SOURCES)
-    limits, values = scope.condition(tx.call, FACTS)
+    limits, values = scope.condition(tx.call, ORDERS)
     (standing,) = await tx.rows(_STANDING + limits, [today, tx.call.tenant, *values])
     return revenue_pb2.OrderFigures(
         years=[
