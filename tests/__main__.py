@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-INSTALLATIONS = ("chaos", "stack")  # about as long as all the others together
+INSTALLATIONS = ("chaos", "journeys", "stack")  # about as long as all the others together
 
 
 def sides() -> dict[str, list[str]]:
@@ -27,7 +27,7 @@ class Side:
 
     def __init__(self, name: str, folders: list[str]) -> None:
         self.name, self.said = name, list[str]()
-        command = [sys.executable, "-m", "pytest", *folders]
+        command = [sys.executable, "-m", "pytest", "--durations=20", "--durations-min=3", *folders]
         print(f"{name}: pytest {' '.join(folders)}", flush=True)
         self.process = subprocess.Popen(
             command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

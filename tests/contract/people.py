@@ -85,14 +85,14 @@ def firm(contract: Running) -> Firm:
     rep = contract.as_("sales_rep", team=NORTH)
     tenant = rep.tenant
     who = Principal(user="services/inventory", tenant=tenant, permissions={})
-    token = Signer.load(contract.runtime.settings.keys, "inventory").mint(who, 120)
+    signer = Signer.load(contract.runtime.settings.keys, "inventory")
     return Firm(
         contract,
         rep,
         contract.as_("sales_manager", tenant=tenant, team=NORTH, teams=(NORTH,)),
         contract.as_("executive", tenant=tenant),
         contract.as_("finance", tenant=tenant),
-        Caller(contract, who, token),
+        Caller(contract, who, signer),
         contract.as_("administrator", tenant=tenant),
     )
 

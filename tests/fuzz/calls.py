@@ -45,9 +45,10 @@ def cases(target: Target, seed: int, count: int, only: str = "") -> Iterator[tup
 
 async def send(target: Target, oracle: Oracle, journal: Journal, case: Case, method: Method) -> None:
     """Ask one case and judge the answer."""
+    token = target.token
     answer = await target.ask(case.door, method, case.request)
     if answer.code == "UNAUTHENTICATED" and case.door == "edge":
-        await target.sign_in()  # the case before has ended every session, as it asked to
+        await target.sign_in(token)  # the case before has ended every session, as it asked to
         answer = await target.ask(case.door, method, case.request)
     trusted = method.permission == SERVICE
     journal.saw(case, answer, oracle.of_grpc(case.request, answer, trusted))

@@ -51,9 +51,10 @@ class Installed(Target):
 
     async def ask(self, door: str, method: Method, request: bytes) -> Answer:
         """Send bytes to a method, through the gateway whichever door was meant."""
+        token = self.token
         answer = await super().ask("edge", method, request)
         if answer.code == "UNAUTHENTICATED":
-            await self.sign_in()  # a case before has ended the session, as it asked to
+            await self.sign_in(token)  # a case before has ended the session, as it asked to
             answer = await super().ask("edge", method, request)
         return answer
 

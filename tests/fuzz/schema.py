@@ -186,8 +186,8 @@ async def run(target: Target, journal: Journal, seed: int, count: int, only: str
     async def one(made: Made) -> None:
         async with places:
             found = await exchange(target.http, made.case.request)
-            if found and found[0].code == "401" and made.case.kind != STRANGER:
-                await target.sign_in()  # a case before has ended the session
+            if found and found[0].code == "401":
+                await target.sign_in_after(made.case.request)
             answer = found[0] if len(found) == 1 else Answer("599", repr(found).encode())
             faults = oracle.of_http(made.case.request, answer) + description.faults(made, answer)
             journal.saw(made.case, answer, faults)

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -58,6 +58,7 @@ class Target:
     token: str = ""
     other_token: str = ""
     before: dict[str, bytes] = field(default_factory=dict)
+    signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def token_for(self, method: Method) -> str:
         """A fresh principal token of somebody who may call the method."""
@@ -67,10 +68,16 @@ class Target:
         signer: Signer = self.services["access"].signer
         return signer.mint(who, 60)
 
-    async def sign_in(self) -> str:
-        """An access token of the fuzzed organization's administrator, for the doors."""
-        self.token = await self.token_of(self.email)
-        return self.token
+    async def sign_in(self, refused: str = "") -> None:
+        """Get an access token of the fuzzed administrator, in place of one that was *refused*."""
+        async with self.signing_in:
+            if refused == self.token:  # else another case of the same moment has got one
+                self.token = await self.token_of(self.email)
+
+    async def sign_in_after(self, request: bytes) -> None:
+        """Sign in anew where a request over HTTP was refused: a case before it has ended the session."""
+        if (token := self.token).encode() in request:
+            await self.sign_in(token)
 
     async def token_of(self, email: str) -> str:
         """An access token of one of the two administrators."""
@@ -133,9 +140,7 @@ class Target:
         for method in self.contract.methods:
             whole = "name" not in method.input.fields_by_name  # of the organization, not of one record
             if method.name.startswith("List") and whole and method.permission != SERVICE:
-                caller = self.bystander[method.home]
-                caller = replace(caller, token=self.services["access"].signer.mint(caller.who, 60))
-                answer = await getattr(caller, method.name)(page_size=200)
+                answer = await getattr(self.bystander[method.home], method.name)(page_size=200)
                 found[method.full_name] = answer.SerializeToString(deterministic=True)
         return found
 

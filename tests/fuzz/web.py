@@ -69,8 +69,8 @@ async def run(target: Target, journal: Journal, seed: int, count: int, only: str
     async def one(case: Case) -> None:
         async with places:
             found = await exchange(target.http, case.request)
-            if found and found[0].code == "401" and b"Basic" not in case.request:
-                await target.sign_in()  # a case before has ended the session
+            if found and found[0].code == "401":
+                await target.sign_in_after(case.request)
             answer = found[0] if len(found) == 1 else Answer("599", repr(found).encode())
             journal.saw(case, answer, oracle.of_http(case.request, answer))
 

@@ -29,7 +29,6 @@ from tests.servers import Servers
 
 DATABASE = "rig_inventory"
 PATIENCE = 120.0  # seconds one request is asked for: rigs run on busy machines
-TOKEN_SECONDS = 60.0
 
 
 class Twins:
@@ -98,13 +97,10 @@ class Shop:
     def __init__(self, found: Twins, rng: random.Random, verdict: Verdict) -> None:
         self.twins, self.rng, self.verdict = found, rng, verdict
         self.tenant, self.user = new_id(), f"users/{new_id()}"
-        self._token, self._until = "", 0.0
+        self.caller = found.instances[0].as_(tenant=self.tenant, user=self.user)
 
     def _stub(self, method: str) -> Any:
-        if time.monotonic() > self._until:
-            caller = self.twins.instances[0].as_(tenant=self.tenant, user=self.user)
-            self._token, self._until = caller.token, time.monotonic() + TOKEN_SECONDS
-        return self.rng.choice(self.twins.instances).method(method, self._token)
+        return self.rng.choice(self.twins.instances).method(method, self.caller.token)
 
     async def once(self, method: str, request: Message, timeout: float = 10.0) -> Any:
         """The answer, or the reason of a refusal as text ("UNAVAILABLE" when nobody answered)."""
