@@ -135,6 +135,8 @@ class _Parser:
         if name == "name":
             name, value = "id", value.removeprefix(self.collection.prefix)
         refuse_unseen(name, self.unasked, self.collection)
+        if name in self.collection.questions:
+            return self._question(name, operator, value)
         base, _, part = name.partition(".")
         field = self.collection.field(base)
         hidden = {"id", "version"} | self.collection.private
@@ -157,6 +159,20 @@ class _Parser:
         if field.optional and value == "null":
             return f"{quoted(base)} IS {'NOT ' if operator == '!=' else ''}NULL"
         return self._compare(base, operator, literal(field, value), name)
+
+    def _question(self, name: str, operator: str, value: str) -> str:
+        """A condition of the noun's own, for whoever may see all that it is answered from."""
+        question = self.collection.questions[name]
+        for read in question.reads:
+            refuse_unseen(read, self.unasked, self.collection)
+        if operator not in ("=", ":"):
+            raise _no(f"use = with {name!r}")
+        try:
+            sql, params = question.condition(value)
+        except ValueError as problem:
+            raise _no(f"{name} {problem}") from None
+        self.params += params
+        return f"({sql})"
 
     def _sealed(self, field: Field, name: str, operator: str, value: str) -> str:
         """A condition on what is kept encrypted: whole values and words are found, pieces of them are not."""

@@ -121,13 +121,17 @@ class Store:
             return scope.condition(call, collection.place, one=one, shared=shared)
         if collection.within is None:
             return "", []
-        field, record = collection.within
-        above = self.collections[record]
-        text, params = self.reach(above, call, shared=shared)
-        if not text:
-            return "", []
-        named = f"SELECT '{above.prefix}' || id FROM {above.name} WHERE tenant_id = %s{text}"
-        return f" AND {quoted(field)} IN ({named})", [call.tenant, *params]
+        field, *records = collection.within
+        arms, values = list[str](), list[Any]()
+        for record in records:
+            above = self.collections[record]
+            text, params = self.reach(above, call, shared=shared)
+            if not text:
+                return "", []
+            named = f"SELECT '{above.prefix}' || id FROM {above.name} WHERE tenant_id = %s{text}"
+            arms.append(f"{quoted(field)} IN ({named})")
+            values += [call.tenant, *params]
+        return f" AND ({' OR '.join(arms)})", values
 
     @asynccontextmanager
     async def begin(self, call: Call) -> AsyncIterator[Tx]:

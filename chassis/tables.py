@@ -6,7 +6,8 @@ Every table leads its keys with `tenant_id` and stands under row-level security 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -43,6 +44,18 @@ def tenant_column() -> sa.Column[Any]:
 PERSON_KEY = "person_key"  # the generation that the row's values are sealed under, and the salt of their key
 
 
+@dataclass(frozen=True)
+class Question:
+    """What records may be filtered by that is no field of theirs: `may_contact = "MARKETING/EMAIL"`.
+
+    *reads* are the fields it is answered from: who may not see one of them may not ask. *condition* makes
+    SQL and parameters of the value; a ValueError says what would be right.
+    """
+
+    reads: tuple[str, ...]
+    condition: Callable[[str], tuple[str, list[Any]]]
+
+
 class Collection(Generic[R]):
     """A table of one record type: a row per record, scalars as columns, nested values as JSONB.
 
@@ -51,8 +64,8 @@ class Collection(Generic[R]):
     the table by name, *private* fields can be neither filtered nor ordered by, *append_only* records are
     never changed by the service itself. *follows* = ("customer", "customers") says that the records have no
     hands of their own: whoever is shared the customer that they name is shared them. *within* says, of a
-    record that nobody owns, which field names the record that it belongs to, and of what type that is:
-    who reaches that one reaches it.
+    record that nobody owns, which field names the record that it belongs to, and of what type, or of which
+    of several, that is: who reaches that one reaches it. *questions* may be asked in filters beside fields.
     *sealed* names the personal fields and how each is looked for: they are kept encrypted, with the salt of
     the person's key in the row; everything above sees plain values.
     """
@@ -65,9 +78,10 @@ class Collection(Generic[R]):
         self, record: type[R], *, index: Sequence[Sequence[str]] = (), unique: Sequence[Sequence[str]] = (),
         checks: Mapping[str, str] | None = None, append_only: bool = False, private: Sequence[str] = (),
         follows: tuple[str, str] = ("", ""), sealed: Sealed | None = None,
-        within: tuple[str, type[Record]] | None = None,
+        within: tuple[str, *tuple[type[Record], ...]] | None = None,
+        questions: Mapping[str, Question] | None = None,
     ) -> None:  # fmt: skip
-        self.sealed, self.within = dict(sealed or {}), within
+        self.sealed, self.within, self.questions = dict(sealed or {}), within, dict(questions or {})
         self.record, self.index, self.unique = record, index, unique
         self.checks, self.append_only, self.private = dict(checks or {}), append_only, frozenset(private)
         self.owned, self.follows = issubclass(record, Owned), follows

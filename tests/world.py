@@ -119,6 +119,10 @@ async def _prospects(sales: Any, names: dict[str, str], mark: str, helpers: tupl
     names["customers"] = (await sales.CreateCustomer(customer=customer)).name
     names["contacts"] = (await sales.CreateContact(
         contact={"display_name": f"Ann {mark}", "customer": names["customers"]})).name  # fmt: skip
+    said = {"person": names["contacts"], "purpose": "MARKETING", "channel": "EMAIL", "decision": "GIVEN"}
+    names["consents"] = (
+        await sales.CreateConsent(consent=said | {"evidence": f"form of {mark}", "source": "PAPER_FORM"})
+    ).name
     names["leads"] = (await sales.CreateLead(lead={"company_name": f"Somebody {mark}"})).name
     if helpers:
         await sales.SetCustomerCollaborators(name=names["customers"], collaborators=helpers)

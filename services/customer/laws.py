@@ -51,4 +51,22 @@ LAWS = (
         " coalesce(sum((r ->> 'points')::bigint), 0) FROM jsonb_array_elements(score_reasons) AS r)",
         "SELECT count(*) FROM leads WHERE tenant_id = %(tenant)s",
     ),
+    Law(
+        "consents",
+        "what stands with a person is the newest entry of their consent log for each purpose and channel",
+        "WITH newest AS ("
+        " SELECT DISTINCT ON (person, purpose, channel) person, 'consents/' || id AS entry FROM consents"
+        "  WHERE tenant_id = %(tenant)s ORDER BY person, purpose, channel, decide_time DESC,"
+        "   decision = 'WITHDRAWN' DESC, id COLLATE \"C\" DESC"
+        "), people AS ("
+        " SELECT 'contacts/' || id AS name, consents FROM contacts WHERE tenant_id = %(tenant)s"
+        " UNION ALL SELECT 'leads/' || id, consents FROM leads WHERE tenant_id = %(tenant)s"
+        " UNION ALL SELECT 'customers/' || id, consents FROM customers WHERE tenant_id = %(tenant)s"
+        "), stands AS ("
+        " SELECT name, said ->> 'consent' AS entry FROM people, jsonb_array_elements(consents) AS said"
+        ") SELECT coalesce(s.name, n.person) || ' and ' || coalesce(s.entry, n.entry)"
+        " FROM newest n FULL JOIN stands s ON s.name = n.person AND s.entry = n.entry"
+        " WHERE n.entry IS NULL OR s.entry IS NULL",
+        "SELECT count(*) FROM consents WHERE tenant_id = %(tenant)s",
+    ),
 )

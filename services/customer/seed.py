@@ -180,6 +180,19 @@ CONTACTS: dict[str, list[tuple[str, str, str, str, str, str]]] = {
             "+1 617 555 0111", "en")],
 }  # fmt: skip
 
+# What people of these customers agreed to: purpose, channel, decision, how we know
+AGREED: dict[str, list[tuple[str, str, str, dict[str, str]]]] = {
+    "云帆科技": [
+        ("NEWSLETTER", "EMAIL", "GIVEN", {"source": "WEB_FORM", "wording": "网站订阅表单，第 3 版"}),
+        ("EVENT_INVITATION", "MESSENGER", "GIVEN", {"source": "CONVERSATION", "evidence": "拜访时口头同意"}),
+    ],
+    "Northgate Instruments": [
+        ("MARKETING", "EMAIL", "GIVEN", {"source": "EXHIBITION", "evidence": "card 118, spring fair"}),
+        ("NEWSLETTER", "EMAIL", "GIVEN", {"source": "WEB_FORM", "wording": "newsletter form, version 4"}),
+        ("NEWSLETTER", "EMAIL", "WITHDRAWN", {"source": "EMAIL_MESSAGE"}),
+    ],
+}
+
 # (lead, the verb that brings it where it stands)
 LEADS: list[tuple[dict[str, Any], str]] = [
     ({"companyName": "重庆山城电子", "person": "冯涛", "role": "DECISION_MAKER", "phone": "023-5555 0150",
@@ -235,11 +248,14 @@ async def seed(api: Any) -> None:
     await reps["云帆科技"].patch(f"/v1/{names['云帆科技（北京）']}", {"parent": names["云帆科技"]})
     for customer, people in CONTACTS.items():
         for name, title, role, email, phone, language in people:
-            await reps[customer].post(
+            contact = await reps[customer].post(
                 "/v1/contacts",
                 {"customer": names[customer], "displayName": name, "jobTitle": title, "role": role,
                  "emails": [email], "phones": [phone], "language": language},
             )  # fmt: skip
+            for purpose, channel, decision, known in AGREED.get(customer, ()):
+                said = {"person": contact["name"], "purpose": purpose, "channel": channel}
+                await reps[customer].post("/v1/consents", said | {"decision": decision} | known)
     today = date.today()
     for days, (lead, verb) in enumerate(LEADS, start=1):
         owner = rep(lead["region"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chassis.service import Service
 from services.customer import reactions, repairs
 from services.customer.laws import LAWS
+from services.customer.rpc.consent import ConsentRpc
 from services.customer.rpc.contact import ContactRpc
 from services.customer.rpc.customer import CustomerRpc
 from services.customer.rpc.lead import LeadRpc
@@ -13,7 +14,7 @@ from services.customer.store import CustomerStore
 SERVICE = Service(
     "customer",
     CustomerStore,
-    rpcs=[CustomerRpc, ContactRpc, LeadRpc],
+    rpcs=[CustomerRpc, ContactRpc, LeadRpc, ConsentRpc],
     reactions=reactions,
     repairs=repairs,
     checks=LAWS,

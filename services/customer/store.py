@@ -7,6 +7,9 @@ from typing import Any
 from chassis.kernel.refusals import Refused
 from chassis.sealing import EMAIL, NAME, PHONE
 from chassis.store import Collection, Shares, Store, Tx
+from chassis.tables import Question
+from services.customer.domain import consent as consents
+from services.customer.domain.consent import Consent
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
 from services.customer.domain.lead import Lead
@@ -15,8 +18,31 @@ from services.customer.domain.lead import Lead
 ADDRESS = ("addresses.recipient", "addresses.street", "addresses.district", "addresses.postal_code")
 
 
+def may_contact(value: str) -> tuple[str, list[Any]]:
+    """Whom one may reach now: `may_contact = "MARKETING/EMAIL"`, `may_contact = "PROFILING"`."""
+    word, _, way = value.partition("/")
+    if word not in set(consents.Purpose) or (way and way not in set(consents.Channel)):
+        raise ValueError('must name a purpose and a channel: "MARKETING/EMAIL"')
+    try:
+        consents.check_channel(consents.Purpose(word), consents.Channel(way) if way else None)
+    except Refused as refused:
+        raise ValueError(f"{value!r}: channel {refused.facts['problem']}") from None
+    # Cheapest first: most rows have no consents at all.
+    return (
+        "erase_time IS NULL AND NOT do_not_contact AND consents <> '[]'"
+        " AND EXISTS (SELECT 1 FROM jsonb_array_elements(consents) AS said"
+        " WHERE said ->> 'purpose' = %s AND coalesce(said ->> 'channel', '') = %s"
+        " AND said ->> 'decision' = 'GIVEN'"
+        " AND coalesce((said ->> 'expire_time')::timestamptz > now(), true))",
+        [word, way],
+    )
+
+
+MAY_CONTACT = {"may_contact": Question(("consents", "do_not_contact"), may_contact)}
+
+
 class CustomerStore(Store):
-    """Customers, the people there, and leads."""
+    """Customers, the people there, leads, and what people have agreed to."""
 
     shares = Shares("customer")
     customers = Collection(
@@ -34,6 +60,7 @@ class CustomerStore(Store):
         unique=(("number",), ("external_id",)),
         private=("name_key", "legal_key"),
         sealed={"emails": EMAIL, "phones": PHONE} | dict.fromkeys(ADDRESS),
+        questions=MAY_CONTACT,
     )
     contacts = Collection(
         Contact,
@@ -44,12 +71,20 @@ class CustomerStore(Store):
             "display_name": NAME, "family_name": None, "given_name": None, "salutation": None,
             "emails": EMAIL, "phones": PHONE, "note": None,
         },
+        questions=MAY_CONTACT,
     )  # fmt: skip
     leads = Collection(
         Lead,
         index=(("owner", "state"), ("team",), ("next_follow_up_date",)),
         unique=(("number",), ("external_id",)),
         sealed={"person": NAME, "email": EMAIL, "phone": PHONE},
+        questions=MAY_CONTACT,
+    )
+    consents = Collection(
+        Consent,
+        index=(("person",),),
+        within=("person", Contact, Lead, Customer),
+        sealed={"evidence": None},
     )
 
 

@@ -20,6 +20,7 @@ DAMAGE = {
     "parents": "UPDATE customers SET parent = 'customers/' || id",
     "conversions": "UPDATE leads SET customer = 'customers/never'",
     "scores": "UPDATE leads SET score = score + 1",
+    "consents": "UPDATE contacts SET consents = '[]'",
 }
 
 
@@ -47,7 +48,9 @@ async def _business(customer: Running) -> str:
     heir = colleague(customer, me)
     top = await make(me, "Top")
     await make(me, "Part", parent=(await make(me, "Middle", parent=top.name)).name)
-    await person(me, top)
+    ann = await person(me, top)
+    for decision in ("GIVEN", "WITHDRAWN"):
+        await me.CreateConsent(consent={"person": ann.name, "purpose": "PROFILING", "decision": decision})
     await me.SetCustomerCollaborators(name=top.name, collaborators=[heir.user])
     await me.TransferCustomer(name=top.name, owner=heir.user, team="teams/west", reason="region")
     await lead_of(me, "CONVERTED", person="Ann", wish="chairs")

@@ -8,6 +8,7 @@ from enum import StrEnum
 from chassis.kernel.erasable import Erasable
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import invalid
+from services.customer.domain.consent import Standing
 from services.customer.domain.customer import Channel, Customer
 
 
@@ -41,6 +42,7 @@ class Contact(Owned, Erasable):
     do_not_contact: bool = False
     note: str = ""
     external_id: str = ""
+    consents: tuple[Standing, ...] = ()  # what the consent log comes to
 
     def check(self) -> None:
         """Refuse a person without a name."""

@@ -13,6 +13,7 @@ from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money
 from services.customer.domain import tax_id as tax_ids
+from services.customer.domain.consent import Standing
 from services.customer.domain.likeness import likeness
 
 DEEPEST = 20  # levels of customers that belong to one another
@@ -180,6 +181,8 @@ class Customer(Owned, Erasable):
     last_order_date: date | None = None
     external_id: str = ""
     description: str = ""
+    do_not_contact: bool = False
+    consents: tuple[Standing, ...] = ()  # what the consent log of a private customer comes to
     name_key: str = ""  # likeness of display_name: duplicates are looked for by it
     legal_key: str = ""  # likeness of legal_name
 

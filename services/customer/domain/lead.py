@@ -12,6 +12,7 @@ from chassis.kernel.lifecycle import Lifecycle
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.values import Money
+from services.customer.domain.consent import Standing
 from services.customer.domain.contact import Contact, Role
 from services.customer.domain.customer import Customer, Kind, Need, Source
 
@@ -93,6 +94,8 @@ class Lead(Owned, Erasable):
     opportunity: str = ""
     external_id: str = ""
     description: str = ""
+    do_not_contact: bool = False
+    consents: tuple[Standing, ...] = ()  # what the consent log comes to
 
     def check(self) -> None:
         """Refuse a lead to nobody."""
@@ -163,6 +166,7 @@ class Lead(Owned, Erasable):
             display_name=self.person if private else self.company_name,
             emails=(self.email,) if private and self.email else (),
             phones=(self.phone,) if private and self.phone else (),
+            do_not_contact=private and self.do_not_contact,
             needs=(Need(text=self.wish),) if self.wish else (),
             currency=self.budget.currency if self.budget else "",
             country_code=self.country_code, industry=self.industry, region=self.region, source=self.source,
@@ -176,6 +180,7 @@ class Lead(Owned, Erasable):
         return Contact(
             id=id, customer=customer, display_name=self.person, job_title=self.job_title, role=self.role,
             emails=(self.email,) if self.email else (), phones=(self.phone,) if self.phone else (),
+            do_not_contact=self.do_not_contact,
         )  # fmt: skip
 
     def deal_title(self) -> str:

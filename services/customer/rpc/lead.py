@@ -13,9 +13,11 @@ from chassis.kernel.refusals import Refused, invalid
 from chassis.rpc import Rpc
 from chassis.shapes import Shape, money_message, read_date, read_money
 from chassis.store import Tx, derived_id
+from services.customer.domain.consent import Consent
 from services.customer.domain.contact import Contact
-from services.customer.domain.customer import Customer
+from services.customer.domain.customer import Customer, Kind
 from services.customer.domain.lead import Lead
+from services.customer.rpc.consent_log import carry, entries_of
 from services.customer.rpc.contact import show as show_contact
 from services.customer.rpc.customer import numbered
 from services.customer.rpc.customer import show as show_customer
@@ -90,8 +92,9 @@ class LeadRpc(Rpc):
             ids = {noun: derived_id(request.name, noun) for noun in ("customer", "contact", "opportunity")}
             opportunity = f"opportunities/{ids['opportunity']}"
             lead.convert(customer="", contact="", opportunity="", at=call.now)  # may it at all?
-            customer = await self._customer(tx, lead, ids["customer"], request)
-            contact = self._contact(tx, lead, ids["contact"], customer)
+            agreed = await entries_of(tx, lead)
+            customer = await self._customer(tx, lead, ids["customer"], request, agreed)
+            contact = self._contact(tx, lead, ids["contact"], customer, agreed)
             converted = tx.save(
                 lead.convert(
                     customer=tx.name(customer), contact=tx.name(contact) if contact else "",
@@ -106,7 +109,7 @@ class LeadRpc(Rpc):
             return tx.reply(answer)
 
     @staticmethod
-    async def _customer(tx: Tx, lead: Lead, id: str, request: Any) -> Customer:
+    async def _customer(tx: Tx, lead: Lead, id: str, request: Any, agreed: list[Consent]) -> Customer:
         if request.customer:
             try:
                 return await tx.get(Customer, request.customer, permission="customers.read")
@@ -115,15 +118,21 @@ class LeadRpc(Rpc):
                     raise
                 raise Refused("REFERENCE_UNKNOWN", field="customer", name=request.customer) from None
         tx.call.require("customers.write")
-        made = tx.add(await numbered(tx, lead.as_customer(id), allow_duplicate=request.allow_duplicate))
+        wanted = await numbered(tx, lead.as_customer(id), allow_duplicate=request.allow_duplicate)
+        if wanted.kind is Kind.PERSON:
+            wanted = replace(wanted, consents=carry(tx, agreed, tx.name(wanted)))
+        made = tx.add(wanted)
         tx.emit(events_pb2.CustomerCreated(customer=show_customer(made)))
         return made
 
     @staticmethod
-    def _contact(tx: Tx, lead: Lead, id: str, customer: Customer) -> Contact | None:
+    def _contact(
+        tx: Tx, lead: Lead, id: str, customer: Customer, agreed: list[Consent]
+    ) -> Contact | None:  # fmt: skip
         contact = lead.as_contact(id, tx.name(customer))
         if contact is None:
             return None
+        contact = replace(contact, consents=carry(tx, agreed, tx.name(contact)))
         made = tx.add(contact.following(customer), scoped=False)  # in the customer's hands, whoever converts
         tx.emit(events_pb2.ContactCreated(contact=show_contact(made)))
         return made
