@@ -13,8 +13,9 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from tradewind.type.v1 import audit_pb2
 
@@ -22,8 +23,9 @@ from chassis.call import Call
 from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
-from chassis.store import Store, Tx, utc_now
+from chassis.store import Ahead, Store, Tx, utc_now
 from chassis.trail import Trail
+from gateway.domain.access_request import AccessRequest
 from gateway.domain.api_key import SEEN as KEY_SEEN
 from gateway.domain.api_key import ApiKey
 from gateway.domain.organization import Networks, Organization, within
@@ -43,6 +45,7 @@ REUSE_SECONDS = 45.0  # of a principal token that lives 60
 MOST = 20_000
 # What may stand in an Authorization header, and in a cookie.
 HEADERS, COOKIES = ("access", "key", "grant"), ("browser",)
+_Given = tuple[Mapping[str, Scope], Mapping[str, str]]
 Clock = Callable[[], float]
 Now = Callable[[], datetime]
 
@@ -68,6 +71,15 @@ class Directory:
     tree: Tree
     organization: Organization
     networks: Networks
+    _given: dict[tuple[str, ...], _Given] = field(default_factory=dict)  # by the names of roles
+
+    def given_to(self, user: User) -> _Given:
+        """What a user's roles let them do, and which field rules hold: found out once for the same roles."""
+        given = self._given.get(user.roles)
+        if given is None:
+            roles = self.roles_of(user)
+            given = self._given[user.roles] = permissions_of(roles), rules_for(roles)
+        return given
 
     def roles_of(self, user: User) -> list[Role]:
         """The roles of a user that are there."""
@@ -79,25 +91,29 @@ class Directory:
         return asked and user.second_factor_time is None
 
 
-async def directory_of(tx: Tx) -> Directory:
+def directory_of(tx: Tx) -> Ahead[Directory]:
     """The roles and teams of the organization, as they are."""
-    roles = {f"roles/{role.id}": role for role in await tx.all(Role)}
-    organization = await tx.get(Organization, f"organizations/{tx.call.tenant}")
-    return Directory(roles, await tree_of(tx), organization, organization.networks())
+    asked = tx.all(Role), tx.get(Organization, f"organizations/{tx.call.tenant}"), tree_of(tx)
+
+    async def receive() -> Directory:
+        roles, organization, tree = await asked[0], await asked[1], await asked[2]
+        by_name = {f"roles/{role.id}": role for role in roles}
+        return Directory(by_name, tree, organization, organization.networks())
+
+    return Ahead(receive)
 
 
 async def principal_of(
-    tx: Tx, user: User, directory: Directory, now: datetime
-) -> tuple[Principal, dict[str, Scope]]:
-    """What tokens say of a user, whatever the credential, and the permissions once more as scopes."""
-    roles = directory.roles_of(user)
-    permissions, rules = permissions_of(roles), rules_for(roles)
-    granted = granted_requests(tx, f"users/{user.id}") if rules else None
+    user: User, directory: Directory, granted: Ahead[list[AccessRequest]], now: datetime
+) -> tuple[Principal, Mapping[str, Scope]]:
+    """What tokens say of a user, whatever the credential, and the permissions once more as scopes; *granted*
+    is what they asked to see beyond their rules."""
+    permissions, rules = directory.given_to(user)
     return Principal(
         user=f"users/{user.id}", tenant="", permissions=_said(permissions), team=user.team,
         roles=tuple(name.removeprefix("roles/") for name in user.roles),
         teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
-        fields=seen_in_full(rules, await granted, now) if granted else None,
+        fields=seen_in_full(rules, await granted, now) if rules else None,
     ), permissions  # fmt: skip
 
 
@@ -206,20 +222,23 @@ class Identifier:
     async def _known_from(self, tx: Tx, found: Held, now: datetime) -> _Known:
         credential: ApiKey | Session
         subject, _, scope = found.subject.partition(" ")  # a token may be for less than its key
+        of_session = found.kind in ("access", "browser")
+        asked: Ahead[Any] = (
+            tx.get(Session, f"sessions/{subject}") if of_session else tx.get(ApiKey, f"apiKeys/{subject}")
+        )
+        directory = self._directory(tx, found.tenant)  # asked for with it, where it is not known
         try:
-            if found.kind in ("access", "browser"):
-                credential = await tx.get(Session, f"sessions/{subject}")
-            else:
-                credential = await tx.get(ApiKey, f"apiKeys/{subject}")
-            user = await tx.get(User, credential.owner)
+            credential = await asked
+            reading, granted = tx.get(User, credential.owner), granted_requests(tx, credential.owner)
+            user = await reading
         except Refused:
             raise Refused("UNAUTHENTICATED", problem="the account is gone") from None
         if not credential.good(now):
             raise _Ended(found.tenant, credential.owner, problem="the session or key was ended")
         if user.state is not State.ACTIVE:
             raise _Ended(found.tenant, credential.owner, problem="the account is not active")
-        directory = await self._directory(tx, found.tenant)
-        principal, permissions = await principal_of(tx, user, directory, now)
+        known = await directory
+        principal, permissions = await principal_of(user, known, granted, now)
         if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
             permissions = only(permissions, scope.split()) if scope else permissions
@@ -230,19 +249,24 @@ class Identifier:
         )
         return _Known(
             replace(principal, version=_version(principal)), permissions, found.expire_time,
-            directory.networks, limited=directory.lacks_second_factor(user),
+            known.networks, limited=known.lacks_second_factor(user),
         )  # fmt: skip
 
-    async def _directory(self, tx: Tx, tenant: str) -> Directory:
-        at, directory = self._directories.get(tenant, (0.0, None))
-        if directory and self._clock() - at < DIRECTORY_SECONDS:
-            return directory
+    def _directory(self, tx: Tx, tenant: str) -> Ahead[Directory]:
+        at, known = self._directories.get(tenant, (0.0, None))
         began = self._clock()
-        directory = await directory_of(tx)
-        self._directories[tenant] = (began, directory)
-        while len(self._directories) > MOST:
-            self._directories.popitem(last=False)
-        return directory
+        asked = directory_of(tx) if known is None or began - at >= DIRECTORY_SECONDS else None
+
+        async def receive() -> Directory:
+            if asked is None:
+                assert known
+                return known
+            self._directories[tenant] = (began, found := await asked)
+            while len(self._directories) > MOST:
+                self._directories.popitem(last=False)
+            return found
+
+        return Ahead(receive)
 
     def _token(self, who: Principal) -> str:
         key = (who.session, who.version)

@@ -27,6 +27,7 @@ def asked() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(sorted(set(methods))) for name, methods in sorted(found.items())}
 
 
+@cache
 def catalogue() -> tuple[str, ...]:
     """Every permission, sorted."""
     return tuple(asked())

@@ -120,9 +120,8 @@ class Held:
 
 
 async def _across(store: Store, question: str, *values: str) -> list[tuple[Any, ...]]:
-    async with store.database.connection() as connection:
-        cursor = await connection.execute(question, values, prepare=True)
-        return await cursor.fetchall()
+    async with store.database.pipe() as pipe:
+        return await pipe.ask(question, values).rows()
 
 
 async def holder(store: Store, kept: str) -> Held | None:
@@ -189,9 +188,14 @@ async def roles_of(tx: Tx, names: Iterable[str], field: str = "roles") -> list[R
     return [await refer(tx, Role, f"{field}[{at}]", name) for at, name in enumerate(names)]
 
 
-async def tree_of(tx: Tx) -> Tree:
+def tree_of(tx: Tx) -> Ahead[Tree]:
     """All teams of the organization."""
-    return Tree(await tx.all(Team, limit=10_000))
+    teams = tx.all(Team, limit=10_000)
+
+    async def receive() -> Tree:
+        return Tree(await teams)
+
+    return Ahead(receive)
 
 
 async def other_administrators(tx: Tx, user: User) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused, invalid
@@ -104,23 +105,29 @@ def matches(pattern: str, permission: str) -> bool:
     return left in ("*", noun) and right in ("*", action)
 
 
+@lru_cache(maxsize=4096)
+def _meant(pattern: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of these permissions *pattern* stands for: asked at every identity, and always the same."""
+    return tuple(permission for permission in names if matches(pattern, permission))
+
+
 def expand(grants: Iterable[Grant], catalogue: Iterable[str]) -> dict[str, Scope]:
     """permission → the widest scope that any of the grants gives it."""
     found: dict[str, Scope] = {}
     names = tuple(catalogue)
     for grant in grants:
-        for permission in names:
-            if matches(grant.permission, permission):
-                known = found.get(permission)
-                if known is None or known.width < grant.scope.width:
-                    found[permission] = grant.scope
+        for permission in _meant(grant.permission, names):
+            known = found.get(permission)
+            if known is None or known.width < grant.scope.width:
+                found[permission] = grant.scope
     return found
 
 
 def only(permissions: Mapping[str, Scope], patterns: Iterable[str]) -> dict[str, Scope]:
     """What is left of *permissions* for a key that is limited to *patterns*."""
-    wanted = tuple(patterns)
-    return {p: scope for p, scope in permissions.items() if any(matches(w, p) for w in wanted)}
+    names = tuple(permissions)
+    wanted = {permission for pattern in patterns for permission in _meant(pattern, names)}
+    return {p: scope for p, scope in permissions.items() if p in wanted}
 
 
 def within(pattern: str, patterns: Iterable[str], catalogue: Iterable[str]) -> bool:

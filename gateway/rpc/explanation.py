@@ -27,16 +27,17 @@ from chassis.listing import page_size
 from chassis.rpc import Rpc, scope_for
 from chassis.shapes import read_time
 from chassis.shares import judge
-from chassis.store import Tx
+from chassis.store import Ahead, Tx
 from gateway.caller import SETTING_UP
 from gateway.contract import SERVICE, Contract, Method
+from gateway.domain.access_request import AccessRequest
 from gateway.domain.built_in import common_to, grants_of
 from gateway.domain.role import Role, Scope, matches
 from gateway.domain.user import State, User
 from gateway.field_rules import rules_for
 from gateway.identify import Directory, directory_of, principal_of
 from gateway.permissions import permissions_of
-from gateway.store import refer
+from gateway.store import granted_requests, refer
 
 PRESENT = timedelta(seconds=60)  # a time so near is now: clocks differ
 ASKED_BY = "access.read"
@@ -176,7 +177,10 @@ async def _standing(tx: Tx, name: str, directory: Directory) -> Standing:
 
 
 async def _standing_of(tx: Tx, user: User, directory: Directory) -> Standing:
-    principal, _ = await principal_of(tx, user, directory, tx.call.now)
+    async def granted() -> list[AccessRequest]:
+        return await granted_requests(tx, f"users/{user.id}")
+
+    principal, _ = await principal_of(user, directory, Ahead(granted), tx.call.now)
     return Standing(
         user, principal, directory.roles_of(user), principal.fields, directory.lacks_second_factor(user)
     )
