@@ -206,6 +206,37 @@ def index_audit() -> None:
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON outbox {what}")
 
 
+def close() -> None:
+    """Take from the service's role, and from everybody, what no service needs.
+
+    Functions, those of later migrations too, are carried out by the service's role alone, and none that
+    only triggers call. It writes no number and no hash into a fact, touches no sequence (identities need no
+    right to theirs) and does not say of which schema the database is.
+    """
+    bind = op.get_bind()
+    role = bind.dialect.identifier_preparer.quote(_app_role()) if _app_role() else ""
+    # A function is everybody's by default, whatever its schema: that is taken back without naming one.
+    op.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    if role:
+        op.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO {role}")
+        op.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {role}")
+        op.execute(f"REVOKE ALL ON outbox_id_seq, alembic_version, outbox FROM {role}")
+        op.execute(f"GRANT SELECT ON alembic_version, outbox TO {role}")
+        op.execute(
+            "GRANT INSERT (part, event_id, tenant_id, record, record_version, nth, type, payload, actor,"
+            " on_behalf_of, cause, traceparent, occurred_at, place, concerns)"
+            f" ON outbox TO {role}"
+        )
+    ours = bind.exec_driver_sql(
+        "SELECT oid::regprocedure::text, prorettype = 'trigger'::regtype FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND pg_get_userbyid(proowner) = current_user"
+    )
+    for function, by_triggers in ours.fetchall():
+        op.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+        if role and not by_triggers:
+            op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {role}")
+
+
 def main() -> None:
     """`python -m chassis.migrate draft services.customer "message" OWNER_URL` prints a migration."""
     _, verb, package, message, url = sys.argv

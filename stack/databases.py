@@ -41,7 +41,7 @@ def ensure(admin: str, name: str, *, owner_password: str, app_password: str) -> 
             "GRANT USAGE ON SCHEMA public TO {app}",
             "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public"
             " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public"
-            " GRANT USAGE, SELECT ON SEQUENCES TO {app}",
+            # Numbers of rows come without a right to their sequence, which would tell how many there are.
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {app}",
         ):
             db.execute(sql.SQL(statement).format(owner=sql.Identifier(owner), app=sql.Identifier(app)))
