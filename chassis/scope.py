@@ -83,13 +83,14 @@ def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
     found = [Arm("OWNER", f"{place.owner} = %s", [call.user])]
     if place.noun:
         only, key = (" AND record = %s", [one]) if one else ("", [])
-        of = "SELECT record FROM collaborations WHERE tenant_id = %s AND person = %s AND noun = %s"
-        params = [call.tenant, call.user, place.noun, *key]
+        of = "SELECT record FROM collaborations WHERE tenant_id = %s AND person = %s"
+        of += f" AND noun = '{place.noun}'"
+        params = [call.tenant, call.user, *key]
         found.append(Arm("COLLABORATOR", f"id = ANY(ARRAY({of}{only}))", params))
     else:
         found.append(Arm("COLLABORATOR", f"{place.people} @> %s::jsonb", [json.dumps([call.user])]))
     if teams := reach(call):
-        found.append(Arm("TEAM", f"{place.team} = ANY(%s)", [teams]))
+        found.append(Arm("TEAM", f"{place.team} = ANY(%s::text[])", [_array(teams)]))
     wanted = accesses(call.permission)
     if place.noun and shared and wanted:
         of, params = _shares(call, place.noun, wanted, f"{place.noun}{one}" if one else "")
@@ -109,16 +110,22 @@ def _shares(
     call: Call, noun: str, wanted: tuple[str, ...], record: str, table: str = "shares"
 ) -> tuple[str, list[Any]]:
     """The live shares of a noun with the caller: read once per statement, before the records are."""
+    listed = ", ".join(f"'{access}'" for access in wanted)
     text = (
-        f"FROM {table} WHERE tenant_id = %s AND grantee = ANY(%s) AND delete_time IS NULL"
-        " AND (expire_time IS NULL OR expire_time > %s) AND access = ANY(%s)"
+        f"FROM {table} WHERE tenant_id = %s AND grantee = ANY(%s::text[]) AND delete_time IS NULL"
+        f" AND (expire_time IS NULL OR expire_time > %s) AND access IN ({listed})"
     )
-    params = [call.tenant, grantees(call), call.now, list(wanted)]
+    params = [call.tenant, _array(grantees(call)), call.now]
     if not noun and not record:
         return text, params
     if record:
         return f"{text} AND record = %s", [*params, record]
-    return f"{text} AND starts_with(record, %s)", [*params, noun]
+    return f"{text} AND starts_with(record, '{noun}')", params
+
+
+def _array(names: list[str]) -> str:
+    """Names as the text of an array, which the driver passes on; a list it would look at one by one."""
+    return '{"' + '","'.join(name.replace("\\", "\\\\").replace('"', '\\"') for name in names) + '"}'
 
 
 def condition(
