@@ -176,8 +176,17 @@ def _is_written(request: Any, path: str) -> bool:
     field, dot, inner = path.partition(".")
     if not dot or field not in request.DESCRIPTOR.fields_by_name:
         return True
-    named = list(request.update_mask.paths) or [f.name for f, _ in getattr(request, field).ListFields()]
+    named = list(request.update_mask.paths) or _changes(getattr(request, field))
     return inner.partition(".")[0].partition("[")[0] in named
+
+
+def _changes(resource: Message) -> list[str]:
+    """What an Update without a mask changes (AIP-134): all that is present and may be changed."""
+    said = behaviors(resource.DESCRIPTOR)
+    return [
+        field.name for field, _ in resource.ListFields()
+        if field.name not in _SERVER and not said[field.name] & {OUTPUT_ONLY, IMMUTABLE}
+    ]  # fmt: skip
 
 
 def check_new(resource: Message, path: str) -> None:
@@ -188,27 +197,28 @@ def check_new(resource: Message, path: str) -> None:
             raise Refused("FIELD_NOT_WRITABLE", field=f"{path}.{field.name}")
 
 
-def masked(resource: Message, paths: Iterable[str], known: Callable[[str], Any]) -> list[str]:
-    """The fields an update_mask names, refusing unknown, immutable and server-kept ones.
+def check_mask(resource: Message, paths: Iterable[str], path: str) -> None:
+    """Refuse an update_mask that names what is no field of the resource, or what a client may not change.
 
-    An empty mask means every field that is present in the resource (AIP-134); "*" is refused, so that
-    a client that knows fewer fields than the server never empties the others.
+    "*" is refused, so that a client that knows fewer fields than the server never empties the others; so is
+    a path into a field: what a field holds is said as a whole.
     """
     said = behaviors(resource.DESCRIPTOR)
-    names = list(paths)
-    if not names:
-        names = [
-            field.name for field, _ in resource.ListFields()
-            if field.name not in _SERVER and not said[field.name] & {OUTPUT_ONLY, IMMUTABLE}
-        ]  # fmt: skip
-        if not names:
-            raise Refused("FIELD_INVALID", field="update_mask", problem="must name at least one field")
-    for name in names:
+    for name in paths:
         if name not in said:
             raise Refused("FIELD_UNKNOWN", field=f"update_mask: {name}")
         if name in _SERVER or said[name] & {OUTPUT_ONLY, IMMUTABLE}:
-            raise Refused("FIELD_NOT_WRITABLE", field=name)
+            raise Refused("FIELD_NOT_WRITABLE", field=f"{path}.{name}")
+
+
+def masked(resource: Message, paths: Iterable[str], known: Callable[[str], Any], path: str) -> list[str]:
+    """The fields that an Update changes, by its update_mask, which was checked, or without one."""
+    said = behaviors(resource.DESCRIPTOR)
+    names = list(paths) or _changes(resource)
+    if not names:
+        raise Refused("FIELD_INVALID", field="update_mask", problem="must name at least one field")
+    for name in names:
         if REQUIRED in said[name] and _absent(resource, resource.DESCRIPTOR.fields_by_name[name]):
-            raise Refused("FIELD_INVALID", field=name, problem="is required")
+            raise Refused("FIELD_INVALID", field=f"{path}.{name}", problem="is required")
         known(name)
     return names

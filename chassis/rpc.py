@@ -68,6 +68,7 @@ class Policy:
     may_be_dry: bool  # a request may ask what would become of it
     reads: tuple[str, ...]  # the "collection.field"s that an answer is counted from
     creates: str  # the field of a Create that holds the new record; "" for other methods
+    updates: str  # the field of an Update that holds the record, beside its update_mask; "" for others
     request: type[Message]
     response: type[Message]
     shows: bool = False  # its answer may hold something sensitive, which is put on record
@@ -91,17 +92,18 @@ def policy_of(method: MethodDescriptor) -> Policy:
         scoped=access.scope == options_pb2.RECORDS, effects=effects, streams=method.server_streaming,
         has_request_id="request_id" in method.input_type.fields_by_name,
         may_be_dry="validate_only" in method.input_type.fields_by_name, reads=tuple(access.reads),
-        creates=_created(method),
+        creates=_held(method, "Create"),
+        updates=_held(method, "Update") if "update_mask" in method.input_type.fields_by_name else "",
         shows=name.startswith("Export") or (not effects and sensitive.may_show(method.output_type)),
         exports=name.startswith("Export"),
         request=GetMessageClass(method.input_type), response=GetMessageClass(method.output_type),
     )  # fmt: skip
 
 
-def _created(method: MethodDescriptor) -> str:
-    """The field of a Create's request that holds the record it answers with."""
+def _held(method: MethodDescriptor, verb: str) -> str:
+    """The field of a Create's or Update's request that holds the record it answers with."""
     held = (field.name for field in method.input_type.fields if field.message_type is method.output_type)
-    return next(held, "") if method.name.startswith("Create") else ""
+    return next(held, "") if method.name.startswith(verb) else ""
 
 
 class Rpc:
@@ -258,6 +260,9 @@ class Server:
             call.fields.check_reads(policy.reads, policy.path)
         if policy.creates:
             requests.check_new(getattr(request, policy.creates), policy.creates)
+        if policy.updates:
+            mask: Any = request
+            requests.check_mask(getattr(request, policy.updates), mask.update_mask.paths, policy.updates)
         self._check(request)
         if policy.has_request_id:
             call.request_id = request.request_id  # type: ignore[attr-defined]

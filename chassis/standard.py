@@ -115,7 +115,7 @@ def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
 
     async def update(request: Any, call: Call) -> Any:
         wanted = getattr(request, field)
-        names = requests.masked(wanted, request.update_mask.paths, show.known)
+        names = requests.masked(wanted, request.update_mask.paths, show.known, field)
         requests.clear_computed(wanted)
         values = show.values(wanted, only=names, path=f"{field}.")
         defaults = rpc.runtime.store.collections[show.record].defaults

@@ -92,7 +92,7 @@ async def test_an_update_changes_what_its_mask_names_and_nothing_else(customer: 
     facts = await refused(
         me.UpdateCustomer(customer=owner, update_mask=FieldMask(paths=["owner"])), "FIELD_NOT_WRITABLE"
     )
-    assert facts["field"] == "owner"
+    assert facts["field"] == "customer.owner"
 
 
 @pytest.mark.req("CUS-03")
