@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from chassis.outbox import holds_personal, personal_fields
+from chassis.outbox import also_personal, holds_personal, personal_fields
 from chassis.sealing import Lock
 
 TAG = b"\xfa\xff\xff\xff\x0f"  # of field 536870911, length-delimited
@@ -30,7 +30,7 @@ def apart(message: Message) -> tuple[Message, Message]:
 
 def _move(rest: Any, part: Any) -> None:
     own, inner = personal_fields(rest.DESCRIPTOR)
-    moved = list(own)
+    moved = [*own, *also_personal(rest)]
     for name, repeated in inner:
         if repeated:  # a list read after another is longer, not more complete: it goes whole
             if any(is_personal(item) for item in getattr(rest, name)):
@@ -55,7 +55,7 @@ def is_personal(message: Any) -> bool:
         return False
     own, inner = personal_fields(message.DESCRIPTOR)
     said = {field.name for field, _ in message.ListFields()}
-    if not said.isdisjoint(own):
+    if not said.isdisjoint(own) or not said.isdisjoint(also_personal(message)):
         return True
     return any(
         any(map(is_personal, getattr(message, name))) if repeated else is_personal(getattr(message, name))

@@ -59,7 +59,8 @@ def part_of(tenant: str) -> int:
 def holds_personal(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
     """Whether anything personal can stand in a message of this type."""
     for field in descriptor.fields:
-        if field.GetOptions().Extensions[options_pb2.personal]:
+        options = field.GetOptions()
+        if options.Extensions[options_pb2.personal] or options.Extensions[options_pb2.personal_when]:
             return True
         inner = field.message_type
         known = inner is None or inner.full_name in above or not inner.full_name.startswith("tradewind.")
@@ -81,9 +82,33 @@ def personal_fields(descriptor: Descriptor) -> tuple[list[str], list[tuple[str, 
     return [field.name for field in own], inner
 
 
+@cache
+def _sometimes_personal(descriptor: Descriptor) -> list[tuple[str, int, list[str]]]:
+    """(field, number of its value, which fields are personal while it has that value)."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for field in descriptor.fields:
+        if when := field.GetOptions().Extensions[options_pb2.personal_when]:
+            name, _, value = when.partition("=")
+            values: Any = descriptor.fields_by_name[name].enum_type
+            found.setdefault((name, values.values_by_name[value].number), []).append(field.name)
+    return [(name, number, fields) for (name, number), fields in found.items()]
+
+
+def also_personal(message: Any) -> list[str]:
+    """The fields that are personal because of what this message says: a private customer's name."""
+    return [
+        field
+        for name, number, fields in _sometimes_personal(message.DESCRIPTOR)
+        if getattr(message, name) == number
+        for field in fields
+    ]
+
+
 def impersonal(message: Any) -> Any:
     """The message without its personal fields: all that an event may carry."""
     own, inner = personal_fields(message.DESCRIPTOR)
+    for name in also_personal(message):
+        message.ClearField(name)
     for name in own:
         message.ClearField(name)
     for name, repeated in inner:

@@ -35,6 +35,7 @@ from chassis.keys import Keys
 from chassis.laws import Law, Watch
 from chassis.listing import Tokens
 from chassis.outbox import Relay
+from chassis.personal import personal_data_of, tells
 from chassis.reasons import Reasons
 from chassis.rpc import Rpc, Server
 from chassis.sagas import Saga, Sagas
@@ -89,6 +90,8 @@ class Runtime:
         common = [feed_of(service.name)]
         if Share in self.store.collections:
             common.append(shares_of(service.name))
+        if tells(service.store) and service.name == service.process:
+            common.append(personal_data_of(service.name))
         self.rpcs = [rpc(self) for rpc in (*service.rpcs, *common)]
         for shape in SHAPES:
             if (kept := self.store.collections.get(shape.record)) is not None:

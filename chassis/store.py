@@ -109,6 +109,12 @@ class Store:
             self.keys.shared = self.keys.master.unwrap(row[0], SHARED)
         return self.keys.shared
 
+    async def meet(self, tx: Any, person: Any) -> None:
+        """Add to a `personal.Person` who else in here is the same; SUBJECT_UNFIT for what is nobody."""
+
+    async def forget_besides(self, tx: Any, record: Any) -> None:
+        """Let go of what stands about an erased record in rows that are no records."""
+
     def prefix(self, record: type[Record]) -> str:
         """`opportunities/`, for building names."""
         return self.collections[record].prefix

@@ -68,6 +68,8 @@ class Collection(Generic[R]):
     of several, that is: who reaches that one reaches it. *questions* may be asked in filters beside fields.
     *sealed* names the personal fields and how each is looked for: they are kept encrypted, with the salt of
     the person's key in the row; everything above sees plain values.
+    *about* are the fields that name whom a record is about, *names* the texts that call people by name;
+    *by_law* says that law asks for such records to be kept as they are, whoever wants to be forgotten.
     """
 
     name: str
@@ -79,8 +81,10 @@ class Collection(Generic[R]):
         checks: Mapping[str, str] | None = None, append_only: bool = False, private: Sequence[str] = (),
         follows: tuple[str, str] = ("", ""), sealed: Sealed | None = None,
         within: tuple[str, *tuple[type[Record], ...]] | None = None,
-        questions: Mapping[str, Question] | None = None,
+        questions: Mapping[str, Question] | None = None, about: Sequence[str] = (), names: Sequence[str] = (),
+        by_law: bool = False,
     ) -> None:  # fmt: skip
+        self.about, self.names, self.by_law = tuple(about), tuple(names), by_law
         self.sealed, self.within, self.questions = dict(sealed or {}), within, dict(questions or {})
         self.record, self.index, self.unique = record, index, unique
         self.checks, self.append_only, self.private = dict(checks or {}), append_only, frozenset(private)

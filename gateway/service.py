@@ -5,6 +5,7 @@ from __future__ import annotations
 from chassis.laws import Law
 from chassis.service import Service
 from gateway import jobs
+from gateway.personal import ERASE
 from gateway.rpc.access_request import AccessRequestRpc
 from gateway.rpc.api_key import ApiKeyRpc
 from gateway.rpc.audit import AuditRpc
@@ -12,6 +13,7 @@ from gateway.rpc.explanation import ExplanationRpc
 from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
 from gateway.rpc.identity_provider import IdentityProviderRpc
 from gateway.rpc.organization import OrganizationRpc
+from gateway.rpc.personal_data_request import PersonalDataRequestRpc
 from gateway.rpc.role import RoleRpc
 from gateway.rpc.session import SessionRpc
 from gateway.rpc.team import TeamRpc
@@ -81,8 +83,8 @@ SERVICE = Service(
     "access", AccessStore,
     rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, AccessRequestRpc,
           IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc,
-          ExplanationRpc],
-    jobs=jobs, sagas=(COLLECT, MOVE, RETURN), checks=LAWS,
+          ExplanationRpc, PersonalDataRequestRpc],
+    jobs=jobs, sagas=(COLLECT, MOVE, RETURN, ERASE), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),
     keeps=("analytics", "customer", "inventory"),
     key="gateway", package="gateway",

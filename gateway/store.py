@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
+from chassis.personal import Person
 from chassis.sealing import LOGIN, digest
 from chassis.store import Ahead, Collection, Rows, Store, Tx
 from gateway.domain.access_request import MOST, AccessRequest
@@ -24,11 +25,14 @@ from gateway.domain.api_key import ApiKey
 from gateway.domain.handover import Handover, HandoverItem
 from gateway.domain.identity_provider import IdentityProvider
 from gateway.domain.organization import Organization
+from gateway.domain.personal_data_request import PersonalDataRequest
 from gateway.domain.role import Role
 from gateway.domain.session import Session
 from gateway.domain.session import State as SessionState
 from gateway.domain.team import Team, Tree
 from gateway.domain.user import ADMINISTRATOR, User
+from gateway.domain.user import Kind as UserKind
+from gateway.domain.user import State as UserState
 
 OPEN = (RequestState.PENDING, RequestState.GRANTED)  # of access requests
 
@@ -41,11 +45,13 @@ class AccessStore(Store):
     users = Collection(User, index=(("team",), ("state",)), unique=(("email",),), sealed={"email": LOGIN})
     teams = Collection(Team, index=(("parent",),))
     roles = Collection(Role, unique=(("display_name",),))
-    sessions = Collection(Session, index=(("owner", "state"),), sealed={"device": None, "network": None})
+    sessions = Collection(Session, index=(("owner", "state"),), sealed={"device": None, "network": None},
+                          about=("owner",))  # fmt: skip
     api_keys = Collection(ApiKey, index=(("owner", "state"),))
     access_requests = Collection(AccessRequest, index=(("owner", "state"), ("state", "expire_time")))
     handovers = Collection(Handover, index=(("owner", "state"), ("team", "state")))
     handover_items = Collection(HandoverItem, index=(("handover", "state"),))
+    personal_data_requests = Collection(PersonalDataRequest, index=(("subject",), ("state", "kind")))
     identity_providers = Collection(IdentityProvider, private=("client_secret",))
     # Who is whom: the digest of what a provider calls somebody, and the user it is.
     identities = Rows(
@@ -99,6 +105,23 @@ class AccessStore(Store):
         sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False),
         key=("id",),
     )  # fmt: skip
+
+    async def meet(self, tx: Tx, person: Person) -> None:
+        """SUBJECT_UNFIT for a program, and for whoever can still sign in."""
+        for name in person.subjects:
+            for user in await tx.all(
+                User, deleted=True, scoped=False, limit=1, id=name.partition("users/")[2]
+            ):
+                if user.kind is not UserKind.PERSON or user.state is not UserState.DISABLED:
+                    raise Refused("SUBJECT_UNFIT", field="subject", name=name)
+
+    async def forget_besides(self, tx: Tx, record: Any) -> None:
+        """How somebody signed in, and from where."""
+        for table in ("passwords", "identities", "authenticators", "recovery_codes", "challenges"):
+            await tx.run(
+                f"DELETE FROM {table} WHERE tenant_id = %s AND person = %s", [tx.call.tenant, record.id]
+            )
+        await tx.run("DELETE FROM tokens WHERE tenant_id = %s AND subject = %s", [tx.call.tenant, record.id])
 
 
 # Looked up before the organization is known, so these do not lead with it.

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from chassis.resync import MARGIN
 from stack import backup as backups
-from stack import converge, layout, operations, people, restore
+from stack import converge, erasures, layout, operations, people, restore
 from stack.commands import servers_here
 from stack.files import write_private
 from stack.running import NotPossible, runner
@@ -59,11 +59,17 @@ def bring_back(folder: Path, only: str | None, *, discard: bool) -> int:
                 if not discard:
                     _keep_present(servers, processes, screen)
                 lost = Lost.before(servers, found, processes)
+                erasures.remember(servers, processes)
+                if not running:
+                    servers.choose_ports()
                 for process in processes:
                     restore.replace(servers, process, found, screen)
+                forgotten = _forget_again(servers, processes, screen)
                 lost.after(servers, found)
             if not (home / people.MADE).exists() and not only:
                 write_private(home / people.MADE, '{"made": "restored"}\n')
+            for name in forgotten:
+                console.print(f"{name} was erased since the backup, and is erased again.", markup=False)
             if not running and not servers.postgres:
                 console.print("Start the services again; `tradewind restore --report` then tells the rest.")
                 return 0
@@ -99,6 +105,14 @@ def _keep_present(servers: layout.Servers, processes: list[str], screen: Screen)
         raise NotPossible(
             f"{refused}\nThe present state cannot be kept; --discard restores without."
         ) from None
+
+
+def _forget_again(servers: layout.Servers, processes: list[str], screen: Screen) -> list[str]:
+    """Nobody who was erased since the backup is met again; the names of their records."""
+    with step(screen, "Who was erased") as doing:
+        done = [name for process in processes for name in erasures.again(servers, process)]
+        doing.detail = f"{len(done)} records erased again"
+    return done
 
 
 class _Silent:

@@ -34,7 +34,15 @@ async def build(platform: Platform, mark: str = "World") -> tuple[dict[str, str]
     await settle(*services.values())
     async for _ in trade(at, names, mark):
         await settle(*services.values())
+    await ask_to_be_told(at, names)
     return names | {"email": email}, at
+
+
+async def ask_to_be_told(at: dict[str, Any], names: dict[str, str]) -> None:
+    """The contact asks what is kept about them."""
+    asked = {"kind": "EXPORT", "subject": names["contacts"], "reason": "asked by letter"}
+    made = await at["access"].CreatePersonalDataRequest(personal_data_request=asked)
+    names["personalDataRequests"] = made.name
 
 
 async def _people(access: Any, names: dict[str, str], email: str, mark: str) -> None:

@@ -130,9 +130,18 @@ class User(Erasable):
     def enable(self) -> User:
         """Back in; a person who never set a password waits for one again."""
         state = LIFECYCLE.after("enable", self.state)
+        if self.erase_time is not None:
+            raise Refused("PERSON_ERASED", field="state", name=f"users/{self.id}")
         if self.kind is Kind.PERSON and self.password_time is None:
             state = State.INVITED
         return replace(self, state=state)
+
+    def forgotten(self) -> User:
+        """Somebody who worked here once: what they did keeps saying that it was the same one."""
+        return replace(
+            self, display_name=f"({self.id[-8:]})", locale="", time_zone="", password_time=None,
+            second_factor_time=None,
+        )  # fmt: skip
 
     def must_be_a_person(self) -> None:
         """Refuse what only people have: passwords and codes."""

@@ -62,10 +62,12 @@ async def know_team(event: Any, tx: Tx) -> None:
 
 @on(customer.CustomerCreated, customer.CustomerUpdated, customer.CustomerErased)
 async def know_customer(event: Any, tx: Tx) -> None:
+    """A private customer goes by the number: facts do not say the name."""
     one = event.customer
     fact = dimension.Customer(
-        name=one.name, version=int(one.etag), title=one.display_name, industry=one.industry, region=one.region
-    )
+        name=one.name, version=int(one.etag), title=one.display_name or one.number, industry=one.industry,
+        region=one.region,
+    )  # fmt: skip
     await keep(tx, Kept.customers, fact)
 
 

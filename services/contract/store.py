@@ -29,12 +29,17 @@ class ContractStore(Store):
         index=(("owner", "state"), ("team",), ("customer",), ("opportunity",), ("state", "valid_until")),
         unique=(("number", "revision"),),
         sealed={"accepter": None},
+        about=("customer",),
+        names=("accepter",),
     )
     contracts = Collection(
         Contract,
         index=(("owner", "state"), ("team",), ("customer",), ("opportunity",), ("quote",), ("state",)),
         unique=(("number",),),
         sealed={"signers.person": None},
+        about=("customer",),
+        names=("signers.person",),
+        by_law=True,
     )
     contract_versions = Collection(
         ContractVersion,
@@ -42,6 +47,8 @@ class ContractStore(Store):
         append_only=True,
         follows=("contract", "contracts"),
         sealed={"signers.person": None},
+        about=("contract",),
+        by_law=True,
     )
     invoices = Collection(
         Invoice,
@@ -55,6 +62,8 @@ class ContractStore(Store):
         ),
         unique=(("number",), ("series", "serial")),
         private=("series", "serial"),
+        about=("customer",),
+        by_law=True,
     )
     credit_notes = Collection(
         CreditNote,
@@ -63,9 +72,15 @@ class ContractStore(Store):
         private=("series", "serial"),
         append_only=True,
         follows=("invoice", "invoices"),
+        about=("customer",),
+        by_law=True,
     )
     payments = Collection(
-        Payment, index=(("owner", "state"), ("team",), ("customer", "state")), unique=(("number",),)
+        Payment,
+        index=(("owner", "state"), ("team",), ("customer", "state")),
+        unique=(("number",),),
+        about=("customer",),
+        by_law=True,
     )
     journal_entries = Collection(
         JournalEntry,

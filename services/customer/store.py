@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
+from chassis.personal import Person
 from chassis.sealing import EMAIL, NAME, PHONE
 from chassis.store import Collection, Shares, Store, Tx
 from chassis.tables import Question
@@ -14,6 +16,7 @@ from services.customer.domain.contact import Contact
 from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
 from services.customer.domain.lead import Lead
 
+R = TypeVar("R", bound=Record)
 # Who somebody is, at whose door: city and country stay open, people look for customers by them.
 ADDRESS = ("addresses.recipient", "addresses.street", "addresses.district", "addresses.postal_code")
 
@@ -79,13 +82,47 @@ class CustomerStore(Store):
         unique=(("number",), ("external_id",)),
         sealed={"person": NAME, "email": EMAIL, "phone": PHONE},
         questions=MAY_CONTACT,
+        about=("contact", "customer"),
     )
     consents = Collection(
         Consent,
         index=(("person",),),
         within=("person", Contact, Lead, Customer),
         sealed={"evidence": None},
+        about=("person",),
     )
+
+    async def meet(self, tx: Tx, person: Person) -> None:
+        """Somebody may have been a lead first, and be a customer with an entry of their own beside it."""
+        known = -1
+        while known != len(person.subjects):
+            known = len(person.subjects)
+            for lead in await _named(tx, Lead, person, "contact", "customer"):
+                person.called.add(lead.person)
+                person.subjects |= {name for name in (f"leads/{lead.id}", lead.contact) if name}
+                if lead.customer and not lead.company_name:
+                    person.subjects.add(lead.customer)
+            for customer in await _named(tx, Customer, person):
+                if customer.kind is not Kind.PERSON:
+                    raise Refused("SUBJECT_UNFIT", field="subject", name=f"customers/{customer.id}")
+                person.called |= {customer.display_name, customer.legal_name} - {customer.number, ""}
+                for one in await tx.all(
+                    Contact, deleted=True, scoped=False, customer=f"customers/{customer.id}"
+                ):
+                    if person.is_called(one.display_name):
+                        person.subjects.add(f"contacts/{one.id}")
+            for contact in await _named(tx, Contact, person):
+                person.called.add(contact.display_name)
+                if contact.customer not in person.subjects:
+                    person.houses.add(contact.customer)
+
+
+async def _named(tx: Tx, kind: type[R], person: Person, *columns: str) -> list[R]:
+    """The person's own records of a kind, and those that name one of them in a column."""
+    names = sorted(person.subjects)
+    ids = [name.rpartition("/")[2] for name in names if name.startswith(tx.store.prefix(kind))]
+    where = " OR ".join(["id = ANY(%s)", *(f"{column} = ANY(%s)" for column in columns)])
+    return await tx.all(kind, (where, [ids, *(names for _ in columns)]), deleted=True, scoped=False)
 
 
 async def refuse_duplicate(tx: Tx, customer: Customer) -> None:

@@ -82,6 +82,8 @@ class InventoryStore(Store):
         ),
         unique=(("number",),),
         sealed=RECEIVER,
+        about=("customer",),
+        names=("ship_to.recipient",),
     )
     shipments = Collection(
         Shipment,
@@ -89,6 +91,8 @@ class InventoryStore(Store):
         unique=(("number",),),
         follows=("order", "orders"),
         sealed=RECEIVER,
+        about=("customer", "order"),
+        names=("ship_to.recipient",),
     )
     # Which products were last told to be low, and how often that changed.
     stock_levels = Rows(

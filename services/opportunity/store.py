@@ -19,6 +19,7 @@ class OpportunityStore(Store):
         index=(("owner", "state"), ("team", "state"), ("customer",), ("pipeline", "stage"), ("close_date",)),
         unique=(("number",), ("external_id",)),
         checks={"worth": "amount >= 0", "archived": "NOT archived OR state IN ('WON', 'LOST', 'TERMINATED')"},
+        about=("customer", "source_lead"),
     )
     pipelines = Collection(Pipeline, unique=(("external_id",),))
     settings = Rows(

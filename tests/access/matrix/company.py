@@ -15,7 +15,7 @@ from tests.access.conftest import Company, Person, make_company
 from tests.access.matrix.asked import SHARED
 from tests.access.matrix.table import CALLERS
 from tests.platform import Platform, Running, settle
-from tests.world import SERVICES, build, trade
+from tests.world import SERVICES, ask_to_be_told, build, trade
 
 # What can be shared by itself: the rest follows its customer, order or papers, or belongs to nobody.
 SHARABLE = ("customers", "leads", "opportunities", "quotes", "contracts", "invoices", "payments", "orders")
@@ -122,6 +122,8 @@ async def _records(fellows: Fellows, boss: Person) -> None:
         went = await asyncio.gather(*(anext(each, "over") for each in trades))
         trades = [each for each, said in zip(trades, went, strict=True) if said != "over"]
         await settle(*fellows.services.values())
+    for word in fellows.people.keys() - {"gone", "shown", "lent"}:
+        await ask_to_be_told(callers[word], fellows.sets[word])
     deals = fellows.services["opportunity"].as_("administrator", tenant=fellows.tenant)
     listed = (await deals.ListPipelines()).pipelines
     fellows.pipeline = next(each.name for each in listed if each.is_default)
