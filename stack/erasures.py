@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -88,7 +89,7 @@ def _requests(servers: layout.Servers) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _asked(servers: layout.Servers, process: str, asked: str) -> list[tuple[str, ...]]:
+def _asked(servers: layout.Servers, process: str, asked: str) -> list[tuple[Any, ...]]:
     """The answer of a database; nothing where it is away, empty, or of a release that kept no such thing."""
     try:
         with psycopg.connect(servers.urls(process)[0]) as db:
