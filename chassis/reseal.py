@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from chassis import answers
+from chassis.arrays import array
 from chassis.keys import GOOD_SECONDS, PLAIN, RING, SEALED, SEALING, Keys, Ring, about_key, new_salt
 from chassis.sealing import Broken
 from chassis.store import SHARED, Store
@@ -210,7 +211,8 @@ class Reseal:
             if not row[-1] and not part.personal(record):
                 continue
             salt = row[-1][4:] if row[-1] else new_salt()
-            due[record.id] = record, part.row(record, ring.new_lock(salt, part.name, record.id))
+            lock = ring.new_lock(salt, part.name, record.id)
+            due[record.id] = record, part.sealed_cells(record, lock)
         if not due:
             return 0
         with self.db.transaction():
@@ -227,20 +229,20 @@ class Reseal:
         casts = ", ".join(f"%s::{kind}[]" for kind in ["text", "bigint", *types, "bytea"])
         changes = ", ".join(f"{quoted(name)} = v.{quoted(name)}" for name in names)
         listed = ", ".join(map(quoted, names))
-        columns: list[list[Any]] = [list(due), [record.version for record, _ in due.values()]]
-        columns += [[cells[at] for _, cells in due.values()] for at in ats]
+        versions = [record.version for record, _ in due.values()]
+        columns = [list(due), versions, *zip(*(cells for _, cells in due.values()), strict=True)]
         rows = self.db.execute(
             f"UPDATE {part.name} t SET {changes} FROM unnest({casts}) AS v (id, version, {listed})"
             " WHERE t.tenant_id = %s AND t.id = v.id AND t.version = v.version RETURNING t.id",
-            [*columns, tenant],
+            [*map(array, columns), tenant],
         )
         return [row[0] for row in rows.fetchall()]
 
     def _index(self, part: Collection[Any], ring: Ring, records: list[Any]) -> None:
         fields = [f"{part.name}.{name}" for name in part.found_by]
         self.db.execute(
-            "DELETE FROM blind_index WHERE tenant_id = %s AND record = ANY(%s) AND field = ANY(%s)",
-            (ring.tenant, [record.id for record in records], fields),
+            "DELETE FROM blind_index WHERE tenant_id = %s AND record = ANY(%s::text[]) AND field = ANY(%s)",
+            (ring.tenant, array([record.id for record in records]), fields),
         )
         found = [
             (field, ring.newest_digest(field, token, shared=shared), record.id)
@@ -250,7 +252,7 @@ class Reseal:
         self.db.execute(
             "INSERT INTO blind_index (tenant_id, field, digest, record) SELECT %s::uuid, * FROM"
             " unnest(%s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-            (ring.tenant, *([entry[at] for entry in found] for at in range(3))),
+            (ring.tenant, *(array([entry[at] for entry in found]) for at in range(3))),
         )
 
     # -- answers -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from chassis.arrays import array
 from chassis.call import Call
 from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
@@ -90,7 +91,7 @@ def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
     else:
         found.append(Arm("COLLABORATOR", f"{place.people} @> %s::jsonb", [json.dumps([call.user])]))
     if teams := reach(call):
-        found.append(Arm("TEAM", f"{place.team} = ANY(%s::text[])", [_array(teams)]))
+        found.append(Arm("TEAM", f"{place.team} = ANY(%s::text[])", [array(teams)]))
     wanted = accesses(call.permission)
     if place.noun and shared and wanted:
         of, params = _shares(call, place.noun, wanted, f"{place.noun}{one}" if one else "")
@@ -115,17 +116,12 @@ def _shares(
         f"FROM {table} WHERE tenant_id = %s AND grantee = ANY(%s::text[]) AND delete_time IS NULL"
         f" AND (expire_time IS NULL OR expire_time > %s) AND access IN ({listed})"
     )
-    params = [call.tenant, _array(grantees(call)), call.now]
+    params = [call.tenant, array(grantees(call)), call.now]
     if not noun and not record:
         return text, params
     if record:
         return f"{text} AND record = %s", [*params, record]
     return f"{text} AND starts_with(record, '{noun}')", params
-
-
-def _array(names: list[str]) -> str:
-    """Names as the text of an array, which the driver passes on; a list it would look at one by one."""
-    return '{"' + '","'.join(name.replace("\\", "\\\\").replace('"', '\\"') for name in names) + '"}'
 
 
 def condition(

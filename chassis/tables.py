@@ -164,6 +164,10 @@ class Collection(Generic[R]):
             cells.append(lock.person_key if lock else None)
         return cells
 
+    def sealed_cells(self, record: R, lock: Lock) -> list[Any]:
+        """Of the record's cells those of `ways`, sealed, and what is kept of the person's key."""
+        return [*(way.into(getattr(record, way.name), lock) for way, _ in self.ways), lock.person_key]
+
     def personal(self, record: R) -> bool:
         """Whether the record says anything that has to be sealed."""
         return any(way.says(getattr(record, way.name)) for way, _ in self.ways)

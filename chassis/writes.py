@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chassis import blind
+from chassis.arrays import array
 from chassis.blind import Sealer
 from chassis.kernel.record import Record
 from chassis.keys import PLAIN
@@ -275,32 +276,7 @@ def _unnest(types: Sequence[str]) -> str:
 
 def _columns(rows: Iterable[Sequence[Any]]) -> list[Any]:
     """Rows as what `_unnest` takes."""
-    return [_array(cells) for cells in zip(*rows, strict=True)]
-
-
-def _array(cells: Sequence[Any]) -> str:
-    """Values as the text of an array: the driver looks at each by itself, and takes ten times as long."""
-    kinds = set(map(type, cells))
-    if kinds == {str}:
-        joined = '","'.join(cells)
-        if "\\" not in joined and joined.count('"') == 2 * (len(cells) - 1):  # nothing in them to escape
-            return '{"' + joined + '"}'
-    if kinds == {int}:
-        return "{" + ",".join(map(str, cells)) + "}"
-    return "{" + ",".join(map(_element, cells)) + "}"
-
-
-def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, int):
-        return str(value)  # true and false are read as well
-    if isinstance(value, bytes):
-        return f'"\\\\x{value.hex()}"'
-    text = str(value)
-    if "\\" in text or '"' in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return [array(cells) for cells in zip(*rows, strict=True)]
 
 
 def _cell(value: Any) -> Any:
