@@ -7,6 +7,7 @@ carries names of records and nothing else, erases them service by service, and m
 from __future__ import annotations
 
 import asyncio
+import importlib
 from typing import Any
 
 from tradewind.access.v1 import events_pb2 as events
@@ -27,6 +28,8 @@ PEOPLE = "customer"  # where people are: asked first, and erased last, so that t
 OTHERS = ("contract", "inventory", "opportunity")
 AT_ONCE = 400  # records of one question
 
+for _name in (PEOPLE, *OTHERS):  # what they are asked by is known by name alone, and has to be loaded
+    importlib.import_module(f"tradewind.{_name}.v1.personal_data_pb2")
 show = Shape(PersonalDataRequest, api.PersonalDataRequest)
 
 
