@@ -222,8 +222,12 @@ class FieldRules:
         """The paths in a noun's message by which this caller may neither filter nor order."""
         found = self._asked.get(descriptor)
         if found is None:
-            found = self._asked[descriptor] = frozenset(_paths_of(self._plan(descriptor)))
+            found = self._asked[descriptor] = frozenset(self.kept(descriptor))
         return found
+
+    def kept(self, descriptor: Descriptor) -> dict[str, str]:
+        """The paths in a noun's message that are kept from this caller, each with its strictest rule."""
+        return dict(_paths_of(self._plan(descriptor)))
 
     def check_reads(self, reads: Iterable[str], method: str) -> None:
         """Refuse an answer that is counted from what the caller may not see."""
@@ -303,12 +307,12 @@ def _mask(message: Any, field: FieldDescriptor) -> None:
         setattr(message, field.name, MASK)
 
 
-def _paths_of(plan: _Plan) -> Iterator[str]:
-    for field, _, _ in plan.kept:
-        yield field.name
+def _paths_of(plan: _Plan) -> Iterator[tuple[str, str]]:
+    for field, rule, _ in plan.kept:
+        yield field.name, rule
     for name, _, inner in plan.inner:
         if not inner.noun:
-            yield from (f"{name}.{path}" for path in _paths_of(inner))
+            yield from ((f"{name}.{path}", rule) for path, rule in _paths_of(inner))
 
 
 def _says(message: Any, path: str) -> bool:

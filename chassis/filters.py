@@ -294,3 +294,14 @@ def condition(
     parser = _Parser(text, collection, unasked, ring)
     sql = parser.parse()
     return f" AND ({sql})", parser.params
+
+
+def shape(text: str) -> str:
+    """A filter that was found good, with a ? for every value: what it asks by, and nothing of whom."""
+    told: list[str] = []
+    tokens = _Parser._tokens(text)
+    for at, (kind, said) in enumerate(tokens):
+        asked = at + 1 < len(tokens) and tokens[at + 1][1] in (*_OPERATORS, ":") and tokens[at + 1][0] == "op"
+        word = kind == "word" and (asked or said in ("AND", "OR", "NOT"))
+        told.append(said if kind == "op" or word else "?")
+    return " ".join(told)

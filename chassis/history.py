@@ -187,6 +187,8 @@ def _entry(service: str, fact: Fact) -> audit_pb2.AuditEntry:
         entry.records.extend(note.records)
         entry.fields.extend(note.fields)
         entry.more_records, entry.more = note.more_records, note.more
+        if note.HasField("export"):
+            entry.export.CopyFrom(note.export)
     return entry
 
 

@@ -12,6 +12,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -237,8 +238,9 @@ class Server:
                 call = self._call(policy, metadata)
                 self._admit(policy, request, remaining, call)
                 rules = call.fields
-                async for item in handler(request, call):
-                    yield rules.shown(item) if rules else item
+                async with aclosing(handler(request, call)) as items:  # what it holds is let go at once
+                    async for item in items:
+                        yield rules.shown(item) if rules else item
             except Exception as problem:
                 status = self._status(problem, metadata)
                 self.recorder.refused(policy, problem, status.code, request, call, metadata)

@@ -106,6 +106,7 @@ class Runtime:
         )
         self.gauges = Gauges(self)
         self.health = health.aio.HealthServicer()
+        self.port = 0  # where it listens, once it does
         self.leaving = asyncio.Event()  # set once the process is to end: streams end then
 
     async def leave(self, seconds: float = 0.0) -> None:
@@ -172,6 +173,7 @@ class Service:
             bus = Bus(settings.nats_url, settings.stream_replicas, self.name, self.identity(settings))
         runtime = Runtime(self, settings, bus)
         server, port = _server(runtime, address or settings.listen)
+        runtime.port = port
         names = [rpc.service for rpc in runtime.rpcs]
         tasks: list[asyncio.Task[None]] = []
         if background:

@@ -82,20 +82,14 @@ class Trail:
     def note(
         self, call: Call, outcome: audit_pb2.AuditOutcome.ValueType, *, reason: str = "",
         records: Iterable[str] = (), fields: Iterable[str] = (),
+        export: audit_pb2.AuditedExport | None = None,
     ) -> None:  # fmt: skip
         """Keep on record what became of a call; what nobody's organization is known of is counted only."""
         name = audit_pb2.AuditOutcome.Name(outcome)
         if not call.tenant:
             telemetry.METRICS.count("tradewind_audit_notes_counted_total", 1, outcome=name)
             return
-        names = [each for each in dict.fromkeys(records) if NAME.fullmatch(each)]
-        kept = names[:MOST_RECORDS]
-        note = audit_pb2.AuditNote(
-            outcome=outcome, method=call.method.lstrip("/").replace("/", "."), reason=reason, records=kept,
-            more_records=len(names) - len(kept), fields=sorted(set(fields)),
-        )  # fmt: skip
-        bare = replace(call, request=None, event=None)  # however long it waits, it is small
-        noted = _Noted(new_id(), bare, telemetry.traceparent() or call.traceparent, note)
+        noted = _noted(call, outcome, reason, records, fields, export)
         window = self._window(call, outcome)
         window.last = noted
         if window.count >= EACH or len(self._due) >= MOST_DUE:
@@ -104,6 +98,18 @@ class Trail:
             return
         window.count += 1
         self._due.append(noted)
+        telemetry.METRICS.count("tradewind_audit_notes_total", 1, outcome=name)
+
+    async def keep(
+        self, call: Call, outcome: audit_pb2.AuditOutcome.ValueType, *, fields: Iterable[str] = (),
+        export: audit_pb2.AuditedExport | None = None,
+    ) -> None:  # fmt: skip
+        """Write a note now, ahead of those that wait: what it is about does not begin without it.
+
+        Raises where the database is away.
+        """
+        await self._together([_noted(call, outcome, "", (), fields, export)])
+        name = audit_pb2.AuditOutcome.Name(outcome)
         telemetry.METRICS.count("tradewind_audit_notes_total", 1, outcome=name)
 
     def _window(self, call: Call, outcome: int) -> _Window:
@@ -216,3 +222,17 @@ class Trail:
             self._event = module.CallNoted
         made: Message = self._event(note=note)
         return made
+
+
+def _noted(
+    call: Call, outcome: audit_pb2.AuditOutcome.ValueType, reason: str, records: Iterable[str],
+    fields: Iterable[str], export: audit_pb2.AuditedExport | None,
+) -> _Noted:  # fmt: skip
+    names = [each for each in dict.fromkeys(records) if NAME.fullmatch(each)]
+    kept = names[:MOST_RECORDS]
+    note = audit_pb2.AuditNote(
+        outcome=outcome, method=call.method.lstrip("/").replace("/", "."), reason=reason, records=kept,
+        more_records=len(names) - len(kept), fields=sorted(set(fields)), export=export,
+    )  # fmt: skip
+    bare = replace(call, request=None, event=None)  # however long it waits, it is small
+    return _Noted(new_id(), bare, telemetry.traceparent() or call.traceparent, note)

@@ -158,8 +158,16 @@ class Endpoint:
 
     def read(self, answer: bytes) -> tuple[Any, bytes]:
         """One message of a stream, and its JSON."""
-        message = self._read(answer)
-        return message, self._write(message).encode()
+        message = self.message_of(answer)
+        return message, self.spelled(message)
+
+    def message_of(self, answer: bytes) -> Any:
+        """One message of a stream."""
+        return self._read(answer)
+
+    def spelled(self, message: Any) -> bytes:
+        """Its JSON."""
+        return self._write(message).encode()
 
     def _call(self) -> Any:
         try:

@@ -63,6 +63,11 @@ class Method:
         return int(field.number) if field else 0
 
     @property
+    def file(self) -> bool:
+        """Whether its stream is the parts of a file."""
+        return self.streams and self.output.name == "ExportPart"
+
+    @property
     def scoped(self) -> bool:
         """Whether the caller's scope for the permission limits the records."""
         return self.scope == "RECORDS"

@@ -40,6 +40,14 @@ class Gone(Exception):
     """The client hung up before its request was read."""
 
 
+class BrokenOff(Exception):
+    """An answer that has begun will not be whole: its end is not sent, so that nobody takes it for one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Exactly(Exception):
     """A refusal with an HTTP status (and headers) more exact than its reason's own."""
 
@@ -63,6 +71,7 @@ class Request:
     traceparent: str = ""
     unread: bool = True  # nobody has asked for the body yet
     secure: bool = False  # it came over TLS, all the way or to a proxy of ours
+    chunked: bool = True  # the answer's end can be told from that of the connection: not in HTTP/1.0
 
     def header(self, name: bytes) -> str:
         """A header's value, or ""."""
@@ -164,8 +173,9 @@ def read_head(scope: Scope, receive: Receive, bounds: LimitSettings) -> Request:
         forwarded = b",".join(value for name, value in pairs if name == b"x-forwarded-for")
         peer = bounds.client(peer, forwarded.decode("latin-1"))
     return Request(
-        scope["method"], path.decode("latin-1"), query, headers, peer, receive, bounds, secure=secure
-    )
+        scope["method"], path.decode("latin-1"), query, headers, peer, receive, bounds, secure=secure,
+        chunked=scope.get("http_version") != "1.0",
+    )  # fmt: skip
 
 
 def _refuse_twins(pairs: list[tuple[bytes, bytes]]) -> None:
@@ -182,7 +192,7 @@ def too_large(what: str, limit: str, status: int) -> Exactly:
 
 
 async def send_answer(answer: Answer, send: Send, head_only: bool) -> None:
-    """Put an answer on the wire."""
+    """Put an answer on the wire; BrokenOff when its body came to no end."""
     headers = [(b"content-type", answer.kind), *ALWAYS, *answer.headers]
     body = answer.body
     if isinstance(body, bytes):

@@ -22,13 +22,24 @@ from chassis.kernel.refusals import Refused
 from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS
 from chassis.tls import HANDSHAKE_SECONDS, Door
-from gateway import jsontext, pages, streams
+from gateway import files, jsontext, pages, streams
 from gateway.access_log import AccessLog
 from gateway.caller import RECHECK_SECONDS, Identify, Identity, changed, check_reach, trace_of
 from gateway.calls import Endpoint
 from gateway.contract import PUBLIC, Contract
 from gateway.cookies import Cookies
-from gateway.exchange import Answer, Exactly, Gone, Receive, Request, Scope, Send, read_head, send_answer
+from gateway.exchange import (
+    Answer,
+    BrokenOff,
+    Exactly,
+    Gone,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    read_head,
+    send_answer,
+)
 from gateway.limits import Exceeded, Headers, Limits
 from gateway.problem import Problem, Problems, locale_of
 from gateway.routes import Routes, Rule
@@ -88,7 +99,10 @@ class App:
                     answer = replace(answer, headers=(*answer.headers, STRICT))
                 if self.leaving.is_set():
                     answer = replace(answer, headers=(*answer.headers, LAST))
-                await send_answer(answer, send, scope["method"] == "HEAD")
+                try:
+                    await send_answer(answer, send, scope["method"] == "HEAD")
+                except BrokenOff as broken:  # the server closes the connection, since no end was sent
+                    seen.reason = broken.reason
         seconds, status = time.perf_counter() - started, str(seen.status)
         telemetry.METRICS.observe("tradewind_http_seconds", seconds, method=seen.method, status=status)
         self._log.line("http", seen.method, status, seconds, seen.organization, seen.reason, seen.trace)
@@ -163,6 +177,8 @@ class App:
             locale = _locale(request)
             explain = lambda no: self.problems.of_call(no, locale, seen.home, request.trace).in_json()  # noqa: E731
             left = self._changed(rule, request, identity)
+            if rule.method.file:
+                return await files.download(endpoint, call, request, explain, self.closing, left)
             return await streams.stream(endpoint, call, request, explain, self.closing, left)
         with self.limits.flight():
             identity = await self._caller(rule, request, seen)

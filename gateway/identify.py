@@ -29,7 +29,7 @@ from gateway.domain.access_request import AccessRequest
 from gateway.domain.api_key import SEEN as KEY_SEEN
 from gateway.domain.api_key import ApiKey
 from gateway.domain.organization import Networks, Organization, within
-from gateway.domain.role import Role, Scope, only
+from gateway.domain.role import EXPORT, Role, Scope, only
 from gateway.domain.session import SEEN as SESSION_SEEN
 from gateway.domain.session import Session
 from gateway.domain.team import Tree
@@ -107,13 +107,16 @@ async def principal_of(
     user: User, directory: Directory, granted: Ahead[list[AccessRequest]], now: datetime
 ) -> tuple[Principal, Mapping[str, Scope]]:
     """What tokens say of a user, whatever the credential, and the permissions once more as scopes; *granted*
-    is what they asked to see beyond their rules."""
+    is what they asked to see, or to export, beyond their roles."""
     permissions, rules = directory.given_to(user)
+    lifted = await granted if rules or EXPORT not in permissions else []
+    if exports := {f"{each.export}.export": Scope.ALL for each in lifted if each.export and each.holds(now)}:
+        permissions = {**permissions, **exports}
     return Principal(
         user=f"users/{user.id}", tenant="", permissions=_said(permissions), team=user.team,
         roles=tuple(name.removeprefix("roles/") for name in user.roles),
         teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
-        fields=seen_in_full(rules, await granted, now) if rules else None,
+        fields=seen_in_full(rules, lifted, now) if rules else None,
     ), permissions  # fmt: skip
 
 

@@ -8,10 +8,13 @@ from functools import cache
 from gateway import field_rules
 from gateway.contract import PUBLIC, SERVICE, SIGNED_IN, Contract
 from gateway.domain.built_in import BUILT_IN, COLLEAGUES, EVERYONE, given_to
-from gateway.domain.role import Role, Scope, expand
+from gateway.domain.role import EXPORT, Role, Scope, expand
 
 # Asked for inside methods, when a call wants more than usual; no annotation names them.
-WITHIN = {"records.backdate": "Set a business date in the past, as imports of history do."}
+WITHIN = {
+    "records.backdate": "Set a business date in the past, as imports of history do.",
+    EXPORT: "Export lists as files: of what may be read, the records that this reaches as well.",
+}
 _SIGNS = {Scope.OWN: "own", Scope.TEAM: "team", Scope.SUBTREE: "subtree", Scope.ALL: "all"}
 
 

@@ -10,6 +10,7 @@ from gateway.rpc.access_request import AccessRequestRpc
 from gateway.rpc.api_key import ApiKeyRpc
 from gateway.rpc.audit import AuditRpc
 from gateway.rpc.explanation import ExplanationRpc
+from gateway.rpc.export import ExportRpc
 from gateway.rpc.handover import HandoverItemRpc, HandoverRpc
 from gateway.rpc.identity_provider import IdentityProviderRpc
 from gateway.rpc.organization import OrganizationRpc
@@ -82,7 +83,7 @@ LAWS = (
 SERVICE = Service(
     "access", AccessStore,
     rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, AccessRequestRpc,
-          IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc,
+          IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc, ExportRpc,
           ExplanationRpc, PersonalDataRequestRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN, ERASE), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),

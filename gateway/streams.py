@@ -42,7 +42,7 @@ async def stream(
         left.close()
         await first
     ends = (
-        asyncio.ensure_future(_hang_up(request.receive)),
+        asyncio.ensure_future(hang_up(request.receive)),
         asyncio.ensure_future(closing.wait()),
         asyncio.ensure_future(left),
     )
@@ -71,12 +71,12 @@ async def _parts(
             message = reading.result()
             if message is grpc.aio.EOF:
                 return
-            yield _part(kind, *endpoint.read(message))
+            yield part(kind, *endpoint.read(message))
             reading = asyncio.ensure_future(call.read())
     except grpc.aio.AioRpcError as error:
         # The time of one stream is over: nothing is wrong, and whoever listens comes back.
         if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
-            yield _refusal(kind, explain(error).body(request.trace))
+            yield refusal(kind, explain(error).body(request.trace))
     finally:
         for end in ends:
             end.cancel()
@@ -86,12 +86,14 @@ async def _parts(
             await reading
 
 
-async def _hang_up(receive: Receive) -> None:
+async def hang_up(receive: Receive) -> None:
+    """Comes to an end when the client is gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _part(kind: bytes, message: Any, text: bytes) -> bytes:
+def part(kind: bytes, message: Any, text: bytes) -> bytes:
+    """One message of a stream."""
     if kind == LINES:
         return text + b"\n"
     head = b""
@@ -100,6 +102,7 @@ def _part(kind: bytes, message: Any, text: bytes) -> bytes:
     return head + b"data: " + text + b"\n\n"
 
 
-def _refusal(kind: bytes, problem: Any) -> bytes:
+def refusal(kind: bytes, problem: Any) -> bytes:
+    """Why a stream ends that should not have."""
     text = jsontext.render(problem)
     return b"event: problem\ndata: " + text + b"\n\n" if kind == EVENTS else b'{"problem":' + text + b"}\n"

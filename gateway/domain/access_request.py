@@ -36,7 +36,8 @@ LIFECYCLE = Lifecycle({
 
 @dataclass(frozen=True, kw_only=True)
 class AccessRequest(Owned):
-    """Its owner asks to see a field, of one record or of all, or to use a method that reads such fields."""
+    """Its owner asks to see a field, of one record or of all, to use a method that reads such fields, or to
+    export a list."""
 
     field: str = ""  # "customers.tax_id"
     record: str = ""  # "customers/…"
@@ -47,11 +48,12 @@ class AccessRequest(Owned):
     decider: str = ""
     comment: str = ""
     decide_time: datetime | None = None
+    export: str = ""  # "customers"
 
     def check(self) -> None:
         """It asks for one thing, and says why."""
-        if bool(self.field) == bool(self.method):
-            raise invalid("field", "must say a field, or else method must say a method")
+        if sum(map(bool, (self.field, self.method, self.export))) != 1:
+            raise invalid("field", "must say a field, or else method a method, or export a list")
         if self.record and self.record.partition("/")[0] != self.field.partition(".")[0]:
             raise invalid("record", "must be a record of the noun that the field is of")
         if not self.reason.strip():

@@ -11,6 +11,9 @@ from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused, invalid
 from gateway.domain.view import View
 
+# The permission to export lists; who was granted one list has "customers.export" instead, which no role has.
+EXPORT = "records.export"
+
 
 class Kind(StrEnum):
     """Where a role comes from."""

@@ -14,6 +14,8 @@ from chassis.rpc import Rpc
 from chassis.shapes import Shape, read_time
 from chassis.store import Tx
 from gateway.domain.access_request import MOST, AccessRequest
+from gateway.domain.role import EXPORT
+from gateway.export.columns import lists
 from gateway.field_rules import reads_of
 from gateway.store import in_line, open_requests
 
@@ -31,7 +33,9 @@ class AccessRequestRpc(Rpc):
         call = tx.call
         asked = record.asked(at=call.now)
         asked.check()
-        if not _kept(asked, call.fields):
+        if asked.export:
+            _check_export(asked.export, call)
+        elif not _kept(asked, call.fields):
             at, problem = ("method", "it is not refused to you") if asked.method else (
                 "field", "it is not kept from you")  # fmt: skip
             raise Refused("NOTHING_TO_ASK", field=f"access_request.{at}", problem=problem)
@@ -47,6 +51,8 @@ class AccessRequestRpc(Rpc):
             granted = asked.grant(by=call.user, at=call.now, comment=request.comment, until=until)
             if kept := _kept(asked, call.fields):  # nobody shows others what is kept from themselves
                 raise Refused("FIELD_RULE_MISSING", named=kept[0], rule=kept[1])
+            if asked.export and call.can(EXPORT) is None:
+                raise Refused("GRANT_EXCEEDS_OWN", permission=EXPORT, scope="all")
             saved = tx.save(granted)
             tx.emit(events.AccessRequestGranted(access_request=show(saved)))
             return tx.reply(show(saved))
@@ -73,6 +79,17 @@ class AccessRequestRpc(Rpc):
             cancelled = tx.save(asked.cancel())
             tx.emit(events.AccessRequestCancelled(access_request=show(cancelled)))
             return tx.reply(show(cancelled))
+
+
+def _check_export(collection: str, call: Call) -> None:
+    """Refuse to ask for a list that there is not, is not the asker's to read, or is theirs to export."""
+    found, at = lists().get(collection), "access_request.export"
+    if found is None:
+        raise Refused("FIELD_INVALID", field=at, problem="must be a list that can be exported")
+    if "." in found.method.permission and call.can(found.method.permission) is None:
+        raise Refused("NOTHING_TO_ASK", field=at, problem="it is not yours to read")
+    if call.can(EXPORT) is not None:
+        raise Refused("NOTHING_TO_ASK", field=at, problem="you may export it")
 
 
 def _kept(asked: AccessRequest, rules: FieldRules | None) -> tuple[str, str] | None:

@@ -31,7 +31,7 @@ COLLECTIONS = {
 _TEXTS = ("display_name", "title", "company_name", "description", "carrier", "note")
 _WORDS = {
     "stage": "bidding", "password": "a long enough passphrase", "new_password": "another long passphrase",
-    "time_zone": "UTC", "locale": "en", "currency": "CNY",
+    "time_zone": "UTC", "locale": "en", "currency": "CNY", "collection": "customers",
 }  # fmt: skip
 
 

@@ -127,7 +127,7 @@ class Asking:
                 record.customer = self._given["customer"]
             if asked.writable(record, "collaborators"):
                 record.collaborators.append(standing.people["own"][0])  # helping with it opens no door
-        if cell.method.streams:
+        if "until_now" in cell.method.input.fields_by_name:
             made.until_now = True
         return made, name
 
