@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from stack import layout, programs
@@ -157,3 +159,71 @@ async def test_nothing_personal_lies_anywhere_in_plain(told: Installation) -> No
     assert found == {}, found
     # That it was looked for where things do lie: what is not personal is found in every kind of place.
     assert all(seen.values()), seen
+
+
+PRIVATE = {
+    "name": "Privatier Ziegenmelker", "legal": "Hieronymus Ziegenmelker", "wish": "Wendehalskasten 4718",
+    "home": "Kuckucksweg 4719",
+}  # fmt: skip
+
+
+async def _finished(api: Api, request: dict[str, Any]) -> dict[str, Any]:
+    """The request once its saga has ended."""
+    for _ in range(300):
+        request = await api.get(f"/v1/{request['name']}")
+        if request["state"] == "DONE":
+            break
+        await asyncio.sleep(0.2)
+    return request
+
+
+def _below(installation: Installation, process: str, *statements: str) -> list[Any]:
+    """Asked of a database, as the one who may everything."""
+    rows: list[Any] = []
+    with installation.servers() as servers:
+        assert servers.postgres
+        url = servers.postgres.url(layout.database_of(process))
+        with psycopg.connect(url, autocommit=True) as db:
+            for statement in statements:
+                done = db.execute(statement)
+                rows += done.fetchall() if done.description else []
+    return rows
+
+
+def _lying(installation: Installation, wanted: dict[str, list[bytes]]) -> dict[str, set[str]]:
+    """What of it is found, and where."""
+    found: dict[str, set[str]] = {what: set() for what in wanted}
+    for where, content in written(installation):
+        for what, texts in wanted.items():
+            if any(text in content for text in texts):
+                found[what].add(where)
+    return found
+
+
+async def test_who_was_erased_lies_nowhere_but_in_the_write_ahead_log(told: Installation) -> None:
+    """Nor does the salt of their key: what is sealed in a copy of before opens no more."""
+    api = await told.api()
+    person = await api.post("/v1/customers", {
+        "kind": "PERSON", "displayName": PRIVATE["name"], "legalName": PRIVATE["legal"],
+        "emails": ["ziegenmelker@voliere.example"], "needs": [{"text": PRIVATE["wish"]}],
+        "addresses": [{"street": PRIVATE["home"], "city": "Lübeck"}],
+    })  # fmt: skip
+    asked = "SELECT person_key FROM customers WHERE person_key IS NOT NULL AND kind = 'PERSON'"
+    ((key,),) = _below(told, "customer", asked)
+    wanted = {what: forms(text) for what, text in PRIVATE.items()}
+    wanted["salt"] = [bytes(key)[4:], bytes(key)[4:].hex().encode()]
+    before = _lying(told, wanted)
+    # The name of a private customer is open in its own row, and in no fact: nobody else has it.
+    assert "dump of customer" in before["name"] and "dump of customer" in before["salt"]
+    elsewhere = {where for found in before.values() for where in found if not where.startswith("postgres")}
+    assert elsewhere == {"dump of customer"}
+    request = await api.post("/v1/personalDataRequests", {
+        "kind": "ERASURE", "subject": person["name"], "reason": "asked by letter",
+    })  # fmt: skip
+    await api.post(f"/v1/{request['name']}:erase", {})
+    assert (await _finished(api, request))["state"] == "DONE"
+    await api.close()
+    for process in layout.PROCESSES:
+        _below(told, process, "VACUUM (FULL, ANALYZE)", "CHECKPOINT")
+    after = _lying(told, wanted)
+    assert {where for found in after.values() for where in found if "pg_wal" not in where} == set()
