@@ -282,7 +282,14 @@ class JsonFormatter(logging.Formatter):
             line.update(facts)
         if record.exc_info:
             line["problem"] = self.formatException(record.exc_info)
-        return self._encode(line)
+        return _printable(self._encode(line))
+
+
+def _printable(line: str) -> str:
+    """The line with nothing in it that a terminal obeys or a reader takes for the end of a line."""
+    if line.isprintable():  # JSON escapes what is below a space
+        return line
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
 
 
 def start_logging(service: str, level: str) -> None:

@@ -19,6 +19,7 @@ from opentelemetry import trace
 
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
+from chassis.reasons import reason_of
 from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS
 from chassis.tls import HANDSHAKE_SECONDS, Door
@@ -250,7 +251,7 @@ class App:
             return self.problems.wrong(error, locale)
         if isinstance(error, grpc.aio.AioRpcError):
             problem = self.problems.of_call(error, locale, f"the {seen.home} service", request.trace)
-            if problem.reason == "INTERNAL":
+            if problem.reason == "INTERNAL" and not reason_of(error)[0]:  # else the service has logged it
                 log.error("%s failed: %s %s", seen.method, error.code().name, error.details())
             return problem
         if understood := refusal_of(error):  # the gateway's own database may be away

@@ -8,6 +8,9 @@ import pytest
 
 from chassis.kernel.refusals import Refused
 from gateway.domain.password import check_password, common
+from gateway.login import PASSWORDS
+from tests.access.conftest import PASSWORD, Company
+from tests.platform import refused
 
 ABOUT = ("li.wei@example.com", "Li Wei", "Tradewind")
 
@@ -59,3 +62,16 @@ def test_the_list_is_a_real_one_and_of_bounded_size() -> None:
 )
 def test_what_is_long_and_ones_own_is_good_without_rules_of_composition(password: str) -> None:
     check_password(password, field="password", about=ABOUT)
+
+
+@pytest.mark.req("X-09")
+async def test_a_password_counts_exactly_as_it_was_typed(company: Company) -> None:
+    long = "Straße " + "x7" * 60 + "K"  # 128 characters: nothing behind the 72nd is cut off
+    kept = await PASSWORDS.hash(long)
+    assert await PASSWORDS.verify(kept, long)
+    for other in (long[:-1], long[:-1] + "k", long + " ", " " + long, long.lower(), long.replace("ß", "ss")):
+        assert not await PASSWORDS.verify(kept, other)
+    email = company.administrator_email
+    for other in (PASSWORD.upper(), f"{PASSWORD} "):
+        await refused(company.sign_in(email, other), "SIGN_IN_REFUSED")
+    assert (await company.sign_in(email)).access_token

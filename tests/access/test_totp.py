@@ -186,6 +186,19 @@ async def test_an_administrator_resets_it_for_who_has_lost_it(company: Company) 
     assert app.recovery
 
 
+async def test_a_new_password_does_not_go_round_the_second_factor(company: Company) -> None:
+    app = await enrolled(rep := await company.person("sales_rep"))
+    reset = await (await company.administrator()).ResetPassword(name=rep.name)
+    fresh = "a new and longer one"
+    set_anew = company.access.method("ActivateUser")
+    said = await set_anew(invitation_code=reset.invitation_code, password=fresh)
+    assert not getattr(said, "access_token", "")
+    asked = await company.sign_in(rep.email, fresh)
+    assert asked.challenge.token and not asked.access_token
+    await refused(company.complete(asked.challenge.token, app.wrong()), "CODE_REFUSED")
+    assert (await company.complete(asked.challenge.token, await app.again())).access_token
+
+
 @pytest.mark.req("X-09")
 @pytest.mark.parametrize("asked", [["*"], ["roles/sales_rep"]])
 async def test_an_organization_may_ask_for_it(company: Company, asked: list[str]) -> None:
