@@ -14,21 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 from chassis.call import Call, new_id
 from chassis.database import is_away
-from chassis.store import Store, Tx
+from chassis.store import Store
 
 if TYPE_CHECKING:
     from chassis.clients import Clients
 
 log = logging.getLogger(__name__)
-Job = Callable[[Tx], Awaitable[None]]
+Job = Callable[..., Awaitable[None]]  # of a transaction; or, alone, of the store and the call
 LEASE_SECONDS = 60
 
 
-def every(*, seconds: float = 0, minutes: float = 0, hours: float = 0) -> Callable[[Job], Job]:
-    """Marks a function of `jobs.py` to be run that often, in one transaction per organization."""
+def every(
+    *, seconds: float = 0, minutes: float = 0, hours: float = 0, alone: bool = False
+) -> Callable[[Job], Job]:
+    """Marks a function of `jobs.py` to be run that often, in one transaction per organization.
+
+    One that works *alone* is given the store and the call instead, and begins its own transactions: it has
+    many, or asks other services between them.
+    """
 
     def mark(function: Job) -> Job:
         function.period = seconds + 60 * minutes + 3600 * hours  # type: ignore[attr-defined]
+        function.alone = alone  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -164,6 +171,9 @@ class Jobs:
                 deadline=time.monotonic() + LEASE_SECONDS, clients=self.clients,
             )  # fmt: skip
             try:
+                if getattr(job, "alone", False):
+                    await job(self.store, call)
+                    continue
                 async with self.store.begin(call) as tx:
                     await job(tx)
             except Exception as problem:

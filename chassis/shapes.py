@@ -90,6 +90,13 @@ def _put_time(message: timestamp_pb2.Timestamp, value: datetime) -> None:
     message.nanos = since.microseconds * 1000
 
 
+def time_message(value: datetime) -> timestamp_pb2.Timestamp:
+    """google.protobuf.Timestamp of a point in time."""
+    message = timestamp_pb2.Timestamp()
+    _put_time(message, value)
+    return message
+
+
 def read_date(message: date_pb2.Date, path: str) -> date:
     """A whole calendar date; a partial one is refused, and one that could not be reckoned with."""
     try:

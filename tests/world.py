@@ -132,6 +132,8 @@ async def _prospects(sales: Any, names: dict[str, str], mark: str, helpers: tupl
         await sales.CreateConsent(consent=said | {"evidence": f"form of {mark}", "source": "PAPER_FORM"})
     ).name
     names["leads"] = (await sales.CreateLead(lead={"company_name": f"Somebody {mark}"})).name
+    kept = {"display_name": f"Kept {mark}", "subject": "DISQUALIFIED_LEADS", "months": 600}
+    names["retentionRules"] = (await sales.CreateRetentionRule(retention_rule=kept)).name
     if helpers:
         await sales.SetCustomerCollaborators(name=names["customers"], collaborators=helpers)
 

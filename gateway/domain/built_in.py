@@ -16,6 +16,7 @@ ADMINISTRATOR_ONLY = frozenset({
     "organizations.write", "users.write", "teams.write", "teams.delete", "roles.write", "roles.delete",
     "identityProviders.write", "identityProviders.delete", "opportunities.purge", "records.backdate",
     "personalDataRequests.write", "personalDataRequests.export", "personalDataRequests.erase",
+    "retentionRules.write", "retentionRules.delete",
 })  # fmt: skip
 
 # Sessions and keys are one's own, so is what is shared, and why one may do something.

@@ -134,6 +134,6 @@ SERVICE = Service(
     repairs=repairs,
     jobs=jobs,
     checks=LAWS,
-    callers=("gateway", "opportunity", "inventory", "analytics"),
+    callers=("gateway", "customer", "opportunity", "inventory", "analytics"),
     keeps=("customer", "opportunity"),
 )

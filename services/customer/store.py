@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
 from chassis.personal import Person
 from chassis.sealing import EMAIL, NAME, PHONE
-from chassis.store import Collection, Shares, Store, Tx
+from chassis.store import Collection, Rows, Shares, Store, Tx
 from chassis.tables import Question
 from services.customer.domain import consent as consents
 from services.customer.domain.consent import Consent
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
 from services.customer.domain.lead import Lead
+from services.customer.domain.retention import RetentionRule, RetentionRun
 
 R = TypeVar("R", bound=Record)
 # Who somebody is, at whose door: city and country stay open, people look for customers by them.
@@ -91,6 +94,15 @@ class CustomerStore(Store):
         sealed={"evidence": None},
         about=("person",),
     )
+    retention_rules = Collection(RetentionRule)
+    retention_runs = Collection(RetentionRun, index=(("rule",), ("state",)))
+    retention_warnings = Rows(
+        "retention_warnings",
+        sa.Column("rule", sa.Text()),
+        sa.Column("person", sa.Text()),
+        sa.Column("warn_time", sa.DateTime(timezone=True), nullable=False),
+        key=("rule", "person"),
+    )  # whom a rule has warned of, and when
 
     async def meet(self, tx: Tx, person: Person) -> None:
         """Somebody may have been a lead first, and be a customer with an entry of their own beside it."""

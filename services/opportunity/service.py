@@ -16,6 +16,6 @@ SERVICE = Service(
     reactions=reactions,
     repairs=repairs,
     checks=LAWS,
-    callers=("gateway", "contract", "analytics"),
+    callers=("gateway", "customer", "contract", "analytics"),
     keeps=("access",),
 )

@@ -8,7 +8,8 @@ from tests.platform import Caller, Running
 
 PERMISSIONS = [
     *(f"{n}.{verb}" for n in ("customers", "contacts", "leads") for verb in ("read", "write", "delete")),
-    "consents.read", "consents.write", "customers.transfer", "leads.assign", "leads.convert", "events.read",
+    "consents.read", "consents.write", "retentionRules.read", "retentionRules.write",
+    "retentionRules.delete", "customers.transfer", "leads.assign", "leads.convert", "events.read",
 ]  # fmt: skip
 
 

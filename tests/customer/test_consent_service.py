@@ -42,6 +42,7 @@ async def reasons(me: Caller, *people: str, **asked: Any) -> list[str]:
     return [pb.ContactPermission.Reason.Name(each.reason) for each in answer.permissions]
 
 
+@pytest.mark.req("X-60")
 async def test_what_somebody_agrees_to_stands_with_them_until_they_take_it_back(customer: Running) -> None:
     me = somebody(customer)
     someone = await maria(me)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from tradewind.customer.v1 import consent_pb2, events_pb2
 
@@ -16,7 +15,6 @@ from services.customer.domain.contact import Contact
 from services.customer.domain.customer import Customer
 from services.customer.domain.lead import Lead
 
-P = TypeVar("P", Contact, Lead, Customer)
 show = Shape(Consent, consent_pb2.Consent)
 show_standing = Shape(Standing, consent_pb2.ConsentStanding)
 
@@ -39,7 +37,7 @@ def carry(tx: Tx, entries: Sequence[Consent], person: str) -> tuple[Standing, ..
     return stands
 
 
-async def forget(tx: Tx, person: P) -> P:
+async def forget(tx: Tx, person: Contact | Lead | Customer) -> Contact | Lead | Customer:
     """Erase a person, and what shows that they agreed to something; that they did stays."""
     for entry in await tx.all(Consent, person=tx.name(person), scoped=False, limit=consents.MOST_ENTRIES):
         await erase(tx, entry)

@@ -20,7 +20,7 @@ from tests.world import SERVICES, ask_to_be_told, build, trade
 # What can be shared by itself: the rest follows its customer, order or papers, or belongs to nobody.
 SHARABLE = ("customers", "leads", "opportunities", "quotes", "contracts", "invoices", "payments", "orders")
 # Of these nobody here has a record: their methods are asked for one that is not there.
-NONE = ("accessRequests", "identityProviders")
+NONE = ("accessRequests", "identityProviders", "retentionRuns")
 # What the shop's key may do, of what the service account behind it may.
 KEY = ["orders.*", "customers.read", "customers.write", "products.read", "stock.read"]
 Names = dict[str, str]  # collection → the name of a record
