@@ -165,6 +165,33 @@ async def test_a_private_customer_goes_by_the_number_and_a_company_by_its_name(c
     assert (await me.LoseCustomer(name=person.name, reason="gone")).state == customer_pb2.Customer.LOST
 
 
+async def test_facts_and_answers_do_not_say_who_a_private_customer_is(customer: Running) -> None:
+    """Nobody has to erase what was never told; of a company the name is told."""
+    me = customer.as_("sales_manager")
+    said = {
+        "display_name": NAME,
+        "legal_name": f"{NAME} jun.",
+        "description": NOTE,
+        "website": "swans.example",
+    }
+    again = {
+        "customer": customer_pb2.Customer(kind=customer_pb2.Customer.PERSON, **said),
+        "allow_duplicate": True, "request_id": new_id(),
+    }  # fmt: skip
+    person = await me.CreateCustomer(**again)
+    await me.UpdateCustomer(customer=customer_pb2.Customer(name=person.name, industry="Ponds"))
+    house = await me.CreateCustomer(customer=customer_pb2.Customer(display_name="Schwanenwerder AG"))
+    assert person.display_name == NAME and (await me.CreateCustomer(**again)) == person
+    for table in ("outbox", "answers"):
+        kept = "".join(row[0] for row in below(
+            customer, f"SELECT t::text FROM {table} t WHERE tenant_id = %s", me.tenant))  # fmt: skip
+        for text in said.values():
+            assert text.encode().hex() not in kept and text not in kept, f"{text} in {table}"
+        assert table == "answers" or house.display_name.encode().hex() in kept
+    await forget(customer, me.tenant, Customer, person.name)
+    assert not (await me.CreateCustomer(**again)).display_name
+
+
 async def test_a_lead_keeps_its_company_and_its_score(customer: Running) -> None:
     me = customer.as_("sales_manager")
     made = await me.CreateLead(
