@@ -12,6 +12,7 @@ from chassis.kernel.refusals import Refused
 
 ACCESS = timedelta(minutes=10)
 REFRESH = timedelta(days=30)
+FRESH = timedelta(minutes=10)  # a sign-in that still says who sits there
 # A browser is left open on a desk.
 IDLE, ABSOLUTE = timedelta(minutes=30), timedelta(hours=12)
 # When it was last used is written no more often than this.

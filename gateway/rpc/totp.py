@@ -19,6 +19,7 @@ from chassis.store import Tx
 from gateway.domain import throttle
 from gateway.domain.organization import Organization
 from gateway.domain.second_factor import SECRET_BYTES, TO_CONFIRM, base32, uri_of
+from gateway.domain.session import FRESH, Session
 from gateway.domain.user import User
 from gateway.login import PASSWORDS
 from gateway.rpc.role import check_given
@@ -126,11 +127,21 @@ class TotpRpc(Rpc):
 
     async def _check_password(self, password: str, call: Call) -> None:
         kept = await self._known(call)
+        if not kept and not password:
+            await self._check_sign_in(call)
+            return
         await self.passwords.begin(call.user, call.peer)
         if not await PASSWORDS.verify(kept, password):
             await self.passwords.failed(call.user, call.peer)
             raise Refused("SIGN_IN_REFUSED")
         await self.passwords.succeeded(call.user, call.peer)
+
+    async def _check_sign_in(self, call: Call) -> None:
+        """Who has no password shows by a sign-in of just now who they are."""
+        async with self.store.begin(call) as tx:
+            session = await tx.get(Session, call.session) if call.session.startswith("sessions/") else None
+        if session is None or session.create_time is None or call.now - session.create_time > FRESH:
+            raise Refused("SIGN_IN_ANEW", minutes=str(int(FRESH.total_seconds()) // 60))
 
     async def _known(self, call: Call) -> str:
         """The hash of the caller's password. A repeated request finds its answer here, before anything of it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -10,10 +11,12 @@ import pytest
 
 from chassis.call import new_id
 from gateway.providers import challenge_of, entrance, way_back
+from gateway.second_factor import code_at
 from tests.access.conftest import Company, Person, make_company
 from tests.access.doors import ORIGIN, Doors
 from tests.access.identity.browser import COOKIE, DOMAIN, VERIFIER, Browser, known, person, redeemed
 from tests.access.provider import Provider, running_provider
+from tests.access.test_sign_in import shift
 from tests.platform import Running
 
 
@@ -160,6 +163,20 @@ async def test_a_second_factor_is_asked_for_however_strong_the_provider_says_it_
     token = (await other.signed_in())["accessToken"]
     status, said = await doors.ask("GET", "/v1/customers", token)
     assert (status, said["reason"]) == (403, "SECOND_FACTOR_NEEDED")
+    # Without a password to show, a sign-in of just now says who sets it up.
+    older = "UPDATE sessions SET create_time = create_time - interval '11 minutes'"
+    assert (await doors.ask("POST", "/v1/me:enrollTotp", token, body={"password": "guessed at"}))[0] == 401
+    await shift(access, boss.company.tenant, older)
+    _, said = await doors.ask("POST", "/v1/me:enrollTotp", token, body={})
+    assert said["reason"] == "SIGN_IN_ANEW" and said["facts"]["minutes"] == "10"
+    token = (await other.signed_in())["accessToken"]
+    _, made = await doors.ask("POST", "/v1/me:enrollTotp", token, body={})
+    code = code_at(base64.b32decode(made["secret"]), datetime.now(UTC))
+    assert (await doors.ask("POST", "/v1/me:confirmTotp", token, body={"code": code}))[0] == 200
+    assert (await doors.ask("GET", "/v1/customers", token))[0] == 200
+    assert (await other.signed_in())["challenge"]["token"].startswith(
+        "twc_"
+    )  # from now on, after the provider
 
 
 async def test_a_session_begun_at_a_provider_lives_and_ends_here(
