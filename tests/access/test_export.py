@@ -11,16 +11,24 @@ import zipfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from tradewind.access.v1 import export_pb2
 
+from chassis.kernel.refusals import Refused
+from gateway.bounds import Rate
+from gateway.limits import Buckets
+from gateway.rpc.export import MOST_EACH, ExportRpc
 from tests.access.conftest import Company, Person
 from tests.access.doors import Doors
 from tests.access.test_audit_entries import Auditor
 from tests.platform import Running
 
 EXPORT = "/tradewind.access.v1.ExportService/ExportRecords"
+PATIENCE = (
+    20.0  # of these tests; that what changes is felt within five seconds is measured by test_revocation
+)
 
 
 async def exported(
@@ -50,8 +58,8 @@ async def customers(doors: Doors, who: Person, count: int, **fields: Any) -> lis
 
 
 async def soon(ask: Callable[[], Awaitable[httpx.Response]], status: int) -> httpx.Response:
-    """The answer, once what was changed is felt: within five seconds."""
-    async with asyncio.timeout(5):
+    """The answer, once what was changed is felt."""
+    async with asyncio.timeout(PATIENCE):
         while True:
             if (answer := await ask()).status_code == status:
                 return answer
@@ -198,3 +206,185 @@ def unzipped(answer: httpx.Response) -> bytes:
     with zipfile.ZipFile(io.BytesIO(answer.content)) as book:
         assert book.testzip() is None
         return b"".join(book.read(name) for name in book.namelist())
+
+
+class Halfway:
+    """Lists that answer so many pages, and then wait until they are let go on, or are refused."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+        self.on, self.reason = asyncio.Event(), ""
+        small(monkeypatch, 1)
+        asked, ask = 0, ExportRpc.ask
+
+        async def pausing(rpc: ExportRpc, *about: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked > pages:
+                await self.on.wait()
+                if self.reason:
+                    reason, self.reason = self.reason, ""
+                    raise Refused(reason, what="the customer service")
+            return await ask(rpc, *about)
+
+        monkeypatch.setattr(ExportRpc, "ask", pausing)
+
+
+async def broken(doors: Doors, token: str, accept: str, begun: asyncio.Semaphore) -> str:
+    """What came of a file before it broke off; fails when it ends as if it were whole."""
+    data = b""
+    headers = {"Authorization": f"Bearer {token}", "Accept": accept}
+    path = "/v1/customers:export?fields=name,display_name"
+    with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+        async with doors.client.stream("GET", path, headers=headers, timeout=20) as answer:
+            assert answer.status_code == 200
+            async for part in answer.aiter_bytes():
+                data += part
+                begun.release()
+    return data.decode()
+
+
+@pytest.mark.req("X-03")
+@pytest.mark.parametrize("change", ["session", "role"])
+async def test_a_file_breaks_off_once_its_caller_is_out_or_may_do_less(
+    doors: Doors,
+    company: Company,
+    boss: Person,
+    access: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    await customers(doors, boss, 4)
+    person = await company.person("finance")
+    token, begun = person.sign_in.access_token, asyncio.Semaphore(0)
+    Halfway(monkeypatch, 4)
+    files = [
+        asyncio.create_task(broken(doors, token, accept, begun)) for accept in ("*/*", "application/x-ndjson")
+    ]
+
+    async def over_grpc() -> grpc.StatusCode:
+        with pytest.raises(grpc.aio.AioRpcError) as no:
+            await parts_of(doors, token, "customers")
+        code: grpc.StatusCode = no.value.code()
+        return code
+
+    edge = asyncio.create_task(over_grpc())
+    for _ in files:
+        await asyncio.wait_for(begun.acquire(), 10)
+    assert not any(each.done() for each in (*files, edge))
+    if change == "session":
+        await person.SignOut()
+    else:
+        await boss.UpdateUser(
+            user={"name": person.name, "roles": ["roles/warehouse"]}, update_mask={"paths": ["roles"]}
+        )
+    async with asyncio.timeout(PATIENCE):
+        raw, lines = await asyncio.gather(*files)
+        assert await edge is grpc.StatusCode.UNAVAILABLE
+    assert raw.startswith("name,display_name\r\n") and "last" not in lines
+    auditor = Auditor(doors, boss.sign_in.access_token, access)
+    ends = await auditor.entries(outcome="EXPORTED", actor=person.name)
+    states = [entry["export"]["state"] for entry in ends]
+    assert sorted(states) == ["BEGUN"] * 3 + ["BROKEN_OFF"] * 3
+
+
+async def test_a_file_that_broke_off_goes_on_where_it_was(
+    doors: Doors, boss: Person, monkeypatch: pytest.MonkeyPatch, access: Running
+) -> None:
+    await customers(doors, boss, 4)
+    token, begun = boss.sign_in.access_token, asyncio.Semaphore(0)
+    whole = (await exported(doors, token, "customers", fields="name,display_name")).text
+    halfway = Halfway(monkeypatch, 2)
+    halfway.reason = "UNAVAILABLE"
+    halfway.on.set()
+    said = await broken(doors, token, "application/x-ndjson", begun)
+    *lines, problem = [json.loads(line) for line in said.splitlines()]
+    assert problem["problem"]["reason"] == "UNAVAILABLE" and len(lines) == 2
+    have = b"".join(base64.b64decode(line["data"]) for line in lines).decode()
+    rest = await exported(
+        doors, token, "customers", fields="name,display_name", pageToken=lines[-1]["nextPageToken"]
+    )
+    assert have + rest.text == whole
+    auditor = Auditor(doors, token, access)
+    last, _, end, *_ = await auditor.entries(outcome="EXPORTED")
+    assert (end["export"]["state"], end["reason"], end["export"]["rows"]) == (
+        "BROKEN_OFF",
+        "UNAVAILABLE",
+        "2",
+    )
+    assert last["export"]["resumed"] and last["export"]["rows"] == "2"
+
+
+async def test_no_csv_goes_where_a_broken_file_could_not_be_told_from_a_whole_one(
+    doors: Doors, boss: Person
+) -> None:
+    await customers(doors, boss, 1)
+    for asked, status in (("", b"426"), ("?format=XLSX", b"200")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", doors.client.base_url.port)
+        head = (
+            f"GET /v1/customers:export{asked} HTTP/1.0\r\nAuthorization: Bearer {boss.sign_in.access_token}"
+        )
+        writer.write(f"{head}\r\n\r\n".encode())
+        said = await asyncio.wait_for(reader.read(), 10)
+        assert said.split(b" ")[1] == status
+        writer.close()
+
+
+@pytest.mark.req("SEC-07")
+async def test_an_export_is_asked_for_granted_for_one_list_and_ends_when_it_is_revoked(
+    doors: Doors, company: Company, boss: Person
+) -> None:
+    rep = await company.person("sales_rep")
+    own = rep.sign_in.access_token
+    await customers(doors, rep, 2)
+    other = await doors.ask("POST", "/v1/customers", boss.sign_in.access_token, {"displayName": "Boreal"})
+    assert other[0] == 200
+    for wanted, reason in (("nothing", "FIELD_INVALID"), ("movements", "NOTHING_TO_ASK")):
+        said = {"export": wanted, "reason": "A mailing"}
+        assert (await doors.ask("POST", "/v1/accessRequests", own, said))[1]["reason"] == reason
+    said = {"export": "customers", "reason": "A mailing"}
+    boss_token = boss.sign_in.access_token
+    assert (await doors.ask("POST", "/v1/accessRequests", boss_token, said))[1]["reason"] == "NOTHING_TO_ASK"
+    status, asked = await doors.ask("POST", "/v1/accessRequests", own, said)
+    assert (status, asked["state"]) == (200, "PENDING"), asked
+    assert (await exported(doors, own, "customers")).status_code == 403
+    decider = {"permission": "accessRequests.decide", "scope": "ALL"}
+    reading = {"permission": "accessRequests.read", "scope": "ALL"}
+    narrow = await boss.CreateRole(role={"display_name": "Decides", "grants": [decider, reading]})
+    peer = await company.person(narrow.name)
+    grant = f"/v1/{asked['name']}:grant"
+
+    async def granted() -> httpx.Response:
+        headers = {"Authorization": f"Bearer {peer.sign_in.access_token}"}
+        return await doors.client.post(grant, json={}, headers=headers)
+
+    refused = await soon(granted, 403)
+    assert refused.json()["reason"] in ("GRANT_EXCEEDS_OWN", "PERMISSION_DENIED")
+    assert (await doors.ask("POST", grant, boss.sign_in.access_token, {}))[0] == 200
+    answer = await soon(lambda: exported(doors, own, "customers"), 200)
+    assert len(rows_of(answer)) == 2  # their own, as they list them
+    assert (await exported(doors, own, "leads")).status_code == 403  # that list alone
+    assert (await doors.ask("POST", f"/v1/{asked['name']}:revoke", boss.sign_in.access_token, {}))[0] == 200
+    await soon(lambda: exported(doors, own, "customers"), 403)
+
+
+async def test_so_many_at_once_and_so_often(
+    doors: Doors, boss: Person, access: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customers(doors, boss, 2)
+    token = boss.sign_in.access_token
+    halfway = Halfway(monkeypatch, MOST_EACH)
+    files = [asyncio.create_task(exported(doors, token, "customers")) for _ in range(MOST_EACH)]
+    rpc = next(one for one in access.runtime.rpcs if isinstance(one, ExportRpc))
+    whose = f"{boss.company.tenant}/{boss.name}"
+    async with asyncio.timeout(10):
+        while rpc._places._each[whose] < MOST_EACH:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    told = await exported(doors, token, "customers")
+    assert (told.status_code, told.json()["reason"]) == (429, "OVERLOADED")
+    halfway.on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*files)] == [200] * MOST_EACH
+    assert rpc._places._each[whose] == 0
+    rpc._places._begun = Buckets(Rate("exports", per_second=0.001, burst=1))
+    assert (await exported(doors, token, "customers")).status_code == 200
+    assert (await exported(doors, token, "customers")).status_code == 429
+    del rpc.__dict__["_places"]
