@@ -198,6 +198,11 @@ def install_audit() -> None:
         secure(table)
 
 
+def install_turns() -> None:
+    """Numbering that neither locks nor writes where there is nothing to number."""
+    op.get_bind().exec_driver_sql(schema.SCHEMA_5.replace("%", "%%"))
+
+
 def index_audit() -> None:
     """The indexes that the audit trail is read by; made beside the work, and anew if that was broken off."""
     with op.get_context().autocommit_block():

@@ -272,7 +272,7 @@ class Relay:
         async with self.store.database.pipe() as pipe:
             asked = [
                 pipe.ask(
-                    "SELECT outbox_number(%s::smallint, %s, %s::double precision), published, pos"
+                    "SELECT outbox_turn(%s::smallint, %s, %s::double precision), published, pos"
                     " FROM outbox_head WHERE part = %s",
                     (part, self.who, float(LEASE_SECONDS), part),
                 )

@@ -286,4 +286,18 @@ CREATE TABLE blind_index (
 CREATE INDEX blind_index_by_record ON blind_index (tenant_id, record);
 """
 
+# Asked several times a second by every process: where there is nothing to do, nothing is locked or written.
+SCHEMA_5 = """
+CREATE FUNCTION outbox_turn(p smallint, who text, lease double precision) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE head public.outbox_head%ROWTYPE;
+BEGIN
+  SELECT * INTO head FROM public.outbox_head WHERE part = p;
+  IF head.owner IS DISTINCT FROM who AND head.lease_until > clock_timestamp() THEN RETURN -1; END IF;
+  IF head.owner = who AND head.lease_until > clock_timestamp() + make_interval(secs => lease / 2)
+     AND NOT EXISTS (SELECT 1 FROM public.outbox WHERE part = p AND pos IS NULL) THEN RETURN 0; END IF;
+  RETURN public.outbox_number(p, who, lease);
+END $$;
+"""
+
 TABLES = (*TABLES_1, *TABLES_2, *TABLES_3, *TABLES_SHARES, *TABLES_4, *TABLES_AUDIT)
