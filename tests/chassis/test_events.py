@@ -35,9 +35,8 @@ class Heard:
         self.tried: Counter[str] = Counter()
         with psycopg.connect(owner_url) as db:
             db.execute("DROP TABLE IF EXISTS told")
-            db.execute(
-                "CREATE TABLE told (at bigint GENERATED ALWAYS AS IDENTITY, tenant_id uuid, name text, version bigint)"
-            )
+            db.execute("CREATE TABLE told (at int GENERATED ALWAYS AS IDENTITY, tenant_id uuid, name text)")
+            db.execute("ALTER TABLE told ADD version bigint")
 
         @on(events_pb2.CustomerCreated, events_pb2.CustomerUpdated)
         async def remember(event: Any, tx: Tx) -> None:

@@ -72,7 +72,8 @@ def prepare(servers: Servers, name: str = LISTENER) -> tuple[str, str]:
     with psycopg.connect(owner_url) as db:
         db.execute("DROP TABLE IF EXISTS told")
         db.execute(
-            "CREATE TABLE told (at bigint GENERATED ALWAYS AS IDENTITY, tenant_id uuid, record text, version bigint, event_id text)"
+            "CREATE TABLE told (at bigint GENERATED ALWAYS AS IDENTITY, tenant_id uuid, record text,"
+            " version bigint, event_id text)"
         )
         app = sql.Identifier(f"{name}_app")
         db.execute(sql.SQL("GRANT SELECT, INSERT ON told TO {}").format(app))
