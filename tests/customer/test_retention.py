@@ -61,6 +61,7 @@ def test_nobody_is_forgotten_who_was_not_warned_of_long_enough_ago() -> None:
     assert outcome(rule, 334) is None
     assert outcome(rule, 336) == "WARNED"  # thirty days before the year is over
     assert outcome(rule, 350, warned=14) == "WAITING"
+    assert outcome(rule, 350, warned=40) == "WAITING"  # told early: the year is not over
     assert outcome(rule, 4000) == "WARNED"  # also of those whom a new rule finds overdue
     assert outcome(rule, 4000, warned=29.9) == "WAITING"
     assert outcome(rule, 4000, warned=30) == "ERASED"
