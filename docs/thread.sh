@@ -1,12 +1,16 @@
 #!/bin/sh
 # From lead to cash by hand: what the README tells, as one script. Needs curl and python3.
-#   docs/thread.sh [sign-ins.json] [http address] [gRPC address]
+#   docs/thread.sh [--cacert ca.pem] [sign-ins.json] [http address] [gRPC address]
 # Without them it goes where TRADEWIND_HOME, TRADEWIND_HTTP_PORT and TRADEWIND_GRPC_PORT say, as `make up` does.
+# --cacert: the authority that signed the doors' certificates, as after `tradewind up --tls`.
 set -eu
+CACERT='' SCHEME=http HOW=--http2-prior-knowledge
+if [ "${1:-}" = --cacert ]; then CACERT=$2 SCHEME=https HOW="--cacert=$2"; shift 2; fi
 SIGN_INS=${1:-${TRADEWIND_HOME:-.tradewind}/sign-ins.json}
-HTTP=${2:-http://127.0.0.1:${TRADEWIND_HTTP_PORT:-8080}} GRPC=${3:-127.0.0.1:${TRADEWIND_GRPC_PORT:-9090}}
+HTTP=${2:-$SCHEME://127.0.0.1:${TRADEWIND_HTTP_PORT:-8080}} GRPC=${3:-127.0.0.1:${TRADEWIND_GRPC_PORT:-9090}}
 BUF=${BUF:-.venv/bin/buf}
 [ -r "$SIGN_INS" ] || { echo "There is no $SIGN_INS; \`make up\` makes it, in TRADEWIND_HOME." >&2; exit 1; }
+curl() { command curl ${CACERT:+--cacert "$CACERT"} "$@"; }
 curl -sS -o /dev/null "$HTTP/docs" || { echo "Tradewind does not answer at $HTTP; \`make up\` starts it." >&2; exit 1; }
 
 of() { python3 -c 'import functools, json, sys
@@ -81,5 +85,5 @@ call "/v1/$ORDER" | of state
 
 echo "7. The figures moved by themselves; the same over gRPC."
 call "/v1/reports/dashboard?currency=CNY" | of revenueThisMonth.amount.units
-"$BUF" curl --protocol grpc --http2-prior-knowledge -H "Authorization: Bearer $TOKEN" \
-  -d "{\"name\": \"$ORDER\"}" "http://$GRPC/tradewind.inventory.v1.OrderService/GetOrder" | of state
+"$BUF" curl --protocol grpc "$HOW" -H "Authorization: Bearer $TOKEN" \
+  -d "{\"name\": \"$ORDER\"}" "$SCHEME://$GRPC/tradewind.inventory.v1.OrderService/GetOrder" | of state

@@ -15,6 +15,8 @@ from stack.postgres import PostgresFailed
 from stack.running import NotPossible
 from stack.terminal import complaints
 
+Add = Callable[[str, str, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]
+
 
 def parser() -> argparse.ArgumentParser:
     """Every command with what it takes."""
@@ -28,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
+    for group in (_running, _secrecy, _contents, _safety, _sources):
+        group(add)
+    return top
+
+
+def _running(add: Add) -> None:
+    """What starts, ends and asks processes."""
     up = add("up", "Start everything here: servers, migrations, services, gateway, demo company.", _up)
     up.add_argument("--detach", action="store_true", help="return when everything is ready")
     up.add_argument("--fresh", action="store_true", help="start over: remove this installation's data first")
@@ -47,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     )
     health = add("health", "Ask a process whether it serves; exit code 1 when it does not.", _health)
     health.add_argument("address", help="host:port of a service, or the http://… address of a page")
+
+
+def _secrecy(add: Add) -> None:
+    """Keys, passwords, certificates."""
     secrets = add("secrets", "Make the keys and passwords of an installation, each once.", _secrets)
     secrets.add_argument("folder", type=Path, help="where they are kept, one a file")
     secrets.add_argument(
@@ -60,6 +73,17 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="have them signed by a new authority; the former is believed, too",
     )
+    keys = add("keys", "Show or change the keys of personal data, while everybody works on.", _keys)
+    keys.add_argument(
+        "what", nargs="?", choices=("status", "encrypt", "rotate"), default="status",
+        help="status; encrypt what a release before kept in plain; rotate: everything under new keys",
+    )  # fmt: skip
+    keys.add_argument("--organization", default="", metavar="ID", help="only this organization's data key")
+    keys.add_argument("--master", action="store_true", help="a new master key instead of new data keys")
+
+
+def _contents(add: Add) -> None:
+    """What comes into the platform, and whether it adds up."""
     seed = add("seed", "Make the demo company in the running platform.", _seed)
     seed.add_argument("--empty", action="store_true", help="only an organization with an administrator")
     bring = add("import", "Bring a folder of CSV files in through the public API.", _import)
@@ -78,6 +102,10 @@ def parser() -> argparse.ArgumentParser:
     )
     again = add("rebuild", "Have read models counted again from the first fact.", _rebuild)
     again.add_argument("service", choices=layout.REBUILDABLE)
+
+
+def _safety(add: Add) -> None:
+    """Backups, and events that could not be applied."""
     backup = add("backup", "Write every database into a folder, with a manifest.", _backup)
     backup.add_argument(
         "--to",
@@ -99,17 +127,13 @@ def parser() -> argparse.ArgumentParser:
     events.add_argument("service", nargs="?", choices=layout.PROCESSES, help="whose; all where none is named")
     events.add_argument("--source", default="", metavar="SERVICE", help="only what this service told")
     events.add_argument("--record", default="", metavar="NAME", help="only of this record: customers/…")
-    keys = add("keys", "Show or change the keys of personal data, while everybody works on.", _keys)
-    keys.add_argument(
-        "what", nargs="?", choices=("status", "encrypt", "rotate"), default="status",
-        help="status; encrypt what a release before kept in plain; rotate: everything under new keys",
-    )  # fmt: skip
-    keys.add_argument("--organization", default="", metavar="ID", help="only this organization's data key")
-    keys.add_argument("--master", action="store_true", help="a new master key instead of new data keys")
+
+
+def _sources(add: Add) -> None:
+    """For who changes the platform."""
     check = add("check", "Check the source tree: layers, compiled protos, requirements.", _check)
     check.add_argument("--requirements", action="store_true", help="print which requirement each test claims")
     add("protos", "Compile proto/ into gen/ when it has changed.", _protos)
-    return top
 
 
 def _process(name: str) -> str:

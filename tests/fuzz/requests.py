@@ -162,6 +162,11 @@ def framings(host: str, token: str) -> list[tuple[str, bytes]]:
     head = f"Host: {host}\r\nAuthorization: Bearer {token}\r\n".encode()
     post = b"POST /v1/customers HTTP/1.1\r\n" + head + b"Content-Type: application/json\r\n"
     get = b"GET /v1/me HTTP/1.1\r\n" + head
+    return [*_bodies(post, get), *_heads(head, get), *_extremes(head, post, get)]
+
+
+def _bodies(post: bytes, get: bytes) -> list[tuple[str, bytes]]:
+    """Where a body ends, told twice or never."""
     inner = b"GET /v1/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
     return [
         ("two lengths", post + b"Content-Length: 2\r\nContent-Length: 40\r\n\r\n{}" + inner),
@@ -194,6 +199,12 @@ def framings(host: str, token: str) -> list[tuple[str, bytes]]:
         ),
         ("trailers", post + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: x\r\n\r\n"),
         ("good chunks", post + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"),
+    ]
+
+
+def _heads(head: bytes, get: bytes) -> list[tuple[str, bytes]]:
+    """What is asked, and of whom, as nobody writes it."""
+    return [
         ("null in a header", get + b"X-A: a\x00b\r\n\r\n"),
         ("null in the path", b"GET /v1/\x00me HTTP/1.1\r\n" + head + b"\r\n"),
         ("space in the path", b"GET /v1/me x HTTP/1.1\r\n" + head + b"\r\n"),
@@ -208,6 +219,12 @@ def framings(host: str, token: str) -> list[tuple[str, bytes]]:
         ("http 1.0", b"GET /v1/me HTTP/1.0\r\n" + head + b"\r\n"),
         ("http 2 over 1", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("http 9.9", b"GET /v1/me HTTP/9.9\r\n" + head + b"\r\n"),
+    ]
+
+
+def _extremes(head: bytes, post: bytes, get: bytes) -> list[tuple[str, bytes]]:
+    """Too much, too little, and something else."""
+    return [
         ("a long verb", b"X" * 9000 + b" /v1/me HTTP/1.1\r\n" + head + b"\r\n"),
         ("a long path", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + head + b"\r\n"),
         ("a long query", b"GET /v1/me?" + b"a" * 20_000 + b" HTTP/1.1\r\n" + head + b"\r\n"),
