@@ -16,6 +16,15 @@ SERVICES = ("access", "customer", "opportunity", "contract", "inventory", "analy
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_a_history_is_one_line(name: str) -> None:
+    folder = "gateway" if name == "access" else f"services/{name}"
+    files = sorted((Path(migrate.__file__).parents[1] / folder / "migrations/versions").glob("[0-9]*.py"))
+    assert [path.name[:4] for path in files] == [f"{n:04d}" for n in range(1, len(files) + 1)]
+    for path, before in zip(files, [None, *(f'"{path.name[:4]}"' for path in files)], strict=False):
+        assert f"\ndown_revision = {before}\n" in path.read_text("utf-8"), path.name
+
+
+@pytest.mark.parametrize("name", SERVICES)
 async def test_the_migrated_schema_is_what_the_records_say(platform: Platform, name: str) -> None:
     service = await platform.service(name)
     assert migrate.difference(service.store.metadata, service.owner_url) == []
