@@ -220,12 +220,21 @@ def _inner(prefix: str, descriptor: Any, schemas: Schemas) -> list[Schema]:
     ]
 
 
+# A file itself; its parts come to who asks for them.
+_FILES: Schema = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {
+        "schema": {"type": "string", "format": "binary"}
+    },
+}
+
+
 def _responses(method: Method, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.ref(method.output, SHOWN)
     kinds = ("text/event-stream", "application/x-ndjson") if method.streams else ("application/json",)
     good: dict[str, Any] = {
         "description": "One message after another." if method.streams else "Done.",
-        "content": {kind: {"schema": schema} for kind in kinds},
+        "content": {kind: {"schema": schema} for kind in kinds} | (_FILES if method.file else {}),
     }
     if "etag" in method.output.fields_by_name:
         good["headers"] = {"ETag": {"description": "Changes with every save.", "schema": {"type": "string"}}}

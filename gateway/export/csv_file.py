@@ -24,6 +24,8 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 def harmless(text: str) -> str:
     """The text, with an apostrophe before it where a spreadsheet would run it; a plain number stays one."""
+    if text[:1].isalnum():  # nearly every text: none of the signs is a letter or a digit
+        return text
     if _RUN.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text

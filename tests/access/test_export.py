@@ -388,3 +388,11 @@ async def test_so_many_at_once_and_so_often(
     assert (await exported(doors, token, "customers")).status_code == 200
     assert (await exported(doors, token, "customers")).status_code == 429
     del rpc.__dict__["_places"]
+
+
+async def test_the_door_is_in_the_description_of_the_api_with_every_kind_of_answer(doors: Doors) -> None:
+    status, said = await doors.ask("GET", "/openapi.json")
+    assert status == 200
+    for path in ("/v1/{collection}:export", "/v1/shares/{collection}:export"):
+        told = said["paths"][path]["get"]["responses"]["200"]["content"]
+        assert {"text/csv", "application/x-ndjson", "text/event-stream"} < told.keys() and len(told) == 4
