@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chassis.clients import Clients
     from chassis.field_rules import FieldRules
 
-SCOPES = ("own", "team", "subtree", "all")  # from narrow to wide
+SCOPES = ("own", "team", "subtree", "territory", "all")  # from narrow to wide
 _DERIVED = uuid.UUID("6f1f6a52-93a5-5f1c-8d5d-0d7a1f3c2b10")
 
 
@@ -48,6 +48,7 @@ class Call:
     roles: tuple[str, ...] = ()
     team: str = ""
     teams: tuple[str, ...] = ()  # the caller's own team and all below it
+    territories: tuple[str, ...] = ()  # those the caller is a member of and all below them
     locale: str = "en"
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     deadline: float = 0.0  # time.monotonic(); 0: none

@@ -38,6 +38,7 @@ LIFETIME = 60
 LONGEST = 120
 LEEWAY = 5
 LARGEST = 12_000  # bytes: a token has to fit the metadata of a call
+TERRITORY = "territories/"
 _CLAIMS = ["iss", "aud", "iat", "exp", "jti", "txn", "sub", "tid", "sid", "pv", "perms", "roles", "locale"]
 _USER = re.compile(r"users/[^/\s]+")
 
@@ -52,6 +53,7 @@ class Principal:
     roles: tuple[str, ...] = ()
     team: str = ""
     teams: tuple[str, ...] = ()
+    territories: tuple[str, ...] = ()
     locale: str = "en"
     session: str = ""
     version: str = ""  # of the permissions
@@ -86,6 +88,8 @@ class Signer:
             "sid": who.session, "pv": who.version, "perms": grouped, "roles": list(who.roles),
             "team": who.team, "teams": list(who.teams), "locale": who.locale, "act": who.actor,
         }  # fmt: skip
+        if who.territories:
+            claims["places"] = [name.removeprefix(TERRITORY) for name in who.territories]
         if who.fields:
             claims["fields"] = who.fields.claim()
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers={"typ": TYPE, "kid": self.name})
@@ -165,6 +169,7 @@ class Validator:
             roles=tuple(claims["roles"]),
             team=claims.get("team", ""),
             teams=tuple(claims.get("teams", ())),
+            territories=tuple(TERRITORY + id for id in claims.get("places", ())),
             locale=claims["locale"],
             session=claims["sid"],
             version=str(claims["pv"]),

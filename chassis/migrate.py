@@ -11,6 +11,7 @@ import json
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -182,6 +183,23 @@ def collaborate(table: str) -> None:
     """Who collaborates on the records of this table is kept as rows too, from now on and for those there."""
     statements = schema.COLLABORATE.format(table=table, noun=f"{camel(table)}/")
     op.get_bind().exec_driver_sql(statements.replace("%", "%%"))
+
+
+def install_territories(*tables: str, of: Mapping[str, str] | None = None, ends: str = ", id") -> None:
+    """The territories of customers, and of the records in these tables that name one.
+
+    *of* says for a table how the records of `said.customer` are found where it has no index by customer;
+    *ends* is how the indexes by territory end.
+    """
+    bind = op.get_bind()
+    bind.exec_driver_sql(schema.SCHEMA_TERRITORIES)
+    secure("customer_territories")
+    updates = []
+    for table in tables:
+        bind.exec_driver_sql(schema.PLACE.format(table=table, ends=ends))
+        customer = (of or {}).get(table, "customer = said.customer")
+        updates.append(schema.HANDED_DOWN.format(table=table, customer=customer))
+    bind.exec_driver_sql(schema.HAND_DOWN.format(updates="\n  ".join(updates)))
 
 
 def install_sealing() -> None:

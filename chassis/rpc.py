@@ -311,8 +311,8 @@ class Server:
         return who.expires, Call(
             tenant=who.tenant, user=who.user, method=policy.path, permission=policy.permission,
             scope=scope_for(policy, who), permissions=who.permissions, roles=who.roles, team=who.team,
-            teams=who.teams, locale=who.locale, actor=who.actor, clients=self.clients, session=who.session,
-            fields=who.fields,
+            teams=who.teams, territories=who.territories, locale=who.locale, actor=who.actor,
+            clients=self.clients, session=who.session, fields=who.fields,
         )  # fmt: skip
 
     async def _carry_out(self, policy: Policy, handler: Handler, request: Message, call: Call) -> Any:

@@ -263,6 +263,56 @@ INSERT INTO collaborations (tenant_id, person, noun, record)
   FROM {table}, jsonb_array_elements_text(collaborators) AS person;
 """
 
+# Which territory each customer lies in: what names a customer is kept in it by the tables themselves.
+# Who puts a record down holds the customer's row, so that it does not move unnoticed meanwhile.
+SCHEMA_TERRITORIES = """
+CREATE TABLE customer_territories (
+  tenant_id uuid NOT NULL, customer text NOT NULL, territory text NOT NULL,
+  PRIMARY KEY (tenant_id, customer));
+
+CREATE FUNCTION take_territory() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+BEGIN
+  SELECT p.territory INTO NEW.territory FROM public.customer_territories p
+    WHERE p.tenant_id = NEW.tenant_id AND p.customer = NEW.customer FOR SHARE;
+  NEW.territory := coalesce(NEW.territory, '');
+  RETURN NEW;
+END $$;
+"""
+
+# For each table of records that name a customer.
+PLACE = """
+ALTER TABLE {table} ADD COLUMN territory text NOT NULL DEFAULT '';
+CREATE INDEX {table}_by_territory ON {table} (tenant_id, territory{ends});
+CREATE TRIGGER take_first_territory BEFORE INSERT ON {table} FOR EACH ROW
+  WHEN (NEW.customer <> '') EXECUTE FUNCTION take_territory();
+CREATE TRIGGER take_other_territory BEFORE UPDATE ON {table} FOR EACH ROW
+  WHEN (OLD.customer IS DISTINCT FROM NEW.customer) EXECUTE FUNCTION take_territory();
+"""
+
+# After a customer's row changed: {updates} of the records that name it. As the owner, since some of them are
+# for the service to insert and read alone.
+HAND_DOWN = """
+CREATE FUNCTION hand_territory_down() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE said record; now_in text := '';
+BEGIN
+  said := OLD;
+  IF TG_OP <> 'DELETE' THEN said := NEW; now_in := NEW.territory; END IF;
+  {updates}
+  RETURN NULL;
+END $$;
+CREATE TRIGGER hand_first_territory_down AFTER INSERT ON customer_territories FOR EACH ROW
+  WHEN (NEW.territory <> '') EXECUTE FUNCTION hand_territory_down();
+CREATE TRIGGER hand_other_territory_down AFTER UPDATE ON customer_territories FOR EACH ROW
+  WHEN (OLD.territory IS DISTINCT FROM NEW.territory) EXECUTE FUNCTION hand_territory_down();
+CREATE TRIGGER hand_no_territory_down AFTER DELETE ON customer_territories FOR EACH ROW
+  WHEN (OLD.territory <> '') EXECUTE FUNCTION hand_territory_down();
+"""
+
+HANDED_DOWN = """UPDATE public.{table} SET territory = now_in
+    WHERE tenant_id = said.tenant_id AND {customer} AND territory <> now_in;"""
+
 # Personal values: whether they are sealed, the wrapped keys they are under, and what they are found by.
 TABLES_4 = ("sealing", "data_keys", "blind_index")
 

@@ -1,7 +1,8 @@
 """The data scope of a call as one SQL condition, and as the rule for whose records it may make.
 
-A record is within reach because the scope is everything, or by one of four arms: its owner, its
-collaborators, its team, a share. The same arms make the condition of every read and say why (`judge`).
+A record is within reach because the scope is everything, or by one of five arms: its owner, its
+collaborators, its team, its customer's territory, a share. The same arms make the condition of every read
+and say why (`judge`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ OWNERS_SIDE = frozenset({"delete", "transfer", "assign", "archive", "purge", "sh
 class Arm(NamedTuple):
     """One way to reach a record: which relation it is, and the condition with its parameters."""
 
-    relation: str  # OWNER, COLLABORATOR, TEAM, SHARE
+    relation: str  # OWNER, COLLABORATOR, TEAM, TERRITORY, SHARE
     sql: str
     params: list[Any]
 
@@ -35,7 +36,7 @@ class Place:
     rows of `collaborations`, which an index finds, instead of in the column *people* alone. *follows*
     names the column of another record whose shares reach these too: *leader* is its prefix. A read model of
     other services' records names in *named* the column with their whole names, and in *shares* the table of
-    what it knows of their shares.
+    what it knows of their shares. *territory* is the column with the territory of the record's customer.
     """
 
     owner: str = "owner"
@@ -46,6 +47,7 @@ class Place:
     leader: str = ""
     named: str = ""
     shares: str = "shares"
+    territory: str = ""
 
 
 PLAIN = Place()
@@ -58,13 +60,14 @@ def unlimited(call: Call) -> bool:
 
 def reach(call: Call) -> list[str]:
     """The teams whose records the call's scope reaches beside the caller's own."""
-    teams = {"team": (call.team,), "subtree": (call.team, *call.teams)}.get(call.scope, ())
+    below = (call.team, *call.teams)
+    teams = {"team": (call.team,), "subtree": below, "territory": below}.get(call.scope, ())
     return [name for name in dict.fromkeys(teams) if name]
 
 
 def grantees(call: Call) -> list[str]:
-    """Whose shares reach the caller: their own, their team's, and its subtree's where the scope is that."""
-    teams = (call.team, *call.teams) if call.scope == "subtree" else (call.team,)
+    """Whose shares reach the caller: their own, their team's, and its subtree's where the scope has that."""
+    teams = (call.team, *call.teams) if call.scope in ("subtree", "territory") else (call.team,)
     return [call.user, *dict.fromkeys(name for name in teams if name)]
 
 
@@ -92,6 +95,9 @@ def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
         found.append(Arm("COLLABORATOR", f"{place.people} @> %s::jsonb", [json.dumps([call.user])]))
     if teams := reach(call):
         found.append(Arm("TEAM", f"{place.team} = ANY(%s::text[])", [array(teams)]))
+    if place.territory and call.scope == "territory" and call.territories:
+        parts = array(list(call.territories))
+        found.append(Arm("TERRITORY", f"{place.territory} = ANY(%s::text[])", [parts]))
     wanted = accesses(call.permission)
     if place.noun and shared and wanted:
         of, params = _shares(call, place.noun, wanted, f"{place.noun}{one}" if one else "")
@@ -135,14 +141,14 @@ def condition(
 
 
 def beyond(call: Call, place: Place) -> tuple[str, list[Any]]:
-    """(` AND …`, parameters) that keeps what only shares bring within the call's reach."""
+    """(` AND …`, parameters) that keeps what the call reaches in ways that only the record itself tells."""
     ways = arms(call, place)
-    shares = [way for way in ways if way.relation == "SHARE"]
-    others = [way for way in ways if way.relation != "SHARE"]
-    if unlimited(call) or not shares:
+    told = [way for way in ways if way.relation in ("SHARE", "TERRITORY")]
+    others = [way for way in ways if way not in told]
+    if unlimited(call) or not told:
         return " AND false", []
-    either = [" OR ".join(way.sql for way in some) for some in (shares, others)]
-    return f" AND ({either[0]}) AND NOT ({either[1]})", [v for way in (*shares, *others) for v in way.params]
+    either = [" OR ".join(way.sql for way in some) for some in (told, others)]
+    return f" AND ({either[0]}) AND NOT ({either[1]})", [v for way in (*told, *others) for v in way.params]
 
 
 def check_hands(record: Record, before: Record | None, call: Call) -> None:

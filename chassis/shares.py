@@ -74,6 +74,9 @@ async def judge(tx: Tx, request: Any) -> share_pb2.JudgeReachResponse:
         answer.owner, answer.team = record.owner, record.team
         answer.collaborators.extend(record.collaborators)
         answer.follows = getattr(record, collection.follows[0]) if collection.follows[0] else ""
+    if collection.place.territory:
+        text = f"SELECT {collection.place.territory} FROM {collection.name} WHERE tenant_id = %s AND id = %s"
+        answer.territory = (await tx.rows(text, [tx.call.tenant, record.id]))[0]["territory"]
     if collection.place.noun:
         names = [request.record, *filter(None, [answer.follows])]
         shares = [share for name in names for share in await tx.all(Share, record=name)]
@@ -87,7 +90,7 @@ def _asked(tx: Tx, collection: Collection[Any], record: str, reader: Any) -> tup
     """A caller as their token would make them, and which arms of the scope's condition hold for them."""
     caller = replace(
         tx.call, user=reader.user, team=reader.team, teams=tuple(reader.teams), scope=reader.scope,
-        permission=reader.permission,
+        permission=reader.permission, territories=tuple(reader.territories),
     )  # fmt: skip
     if not collection.owned or scope.unlimited(caller):
         return caller, None

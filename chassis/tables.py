@@ -41,6 +41,14 @@ def tenant_column() -> sa.Column[Any]:
     return sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False, primary_key=True)
 
 
+TERRITORY = "territory"
+
+
+def placed_column() -> sa.Column[Any]:
+    """The territory of the customer that a row names, as the database keeps it."""
+    return sa.Column(TERRITORY, sa.Text(), nullable=False, server_default="")
+
+
 PERSON_KEY = "person_key"  # the generation that the row's values are sealed under, and the salt of their key
 
 
@@ -66,6 +74,8 @@ class Collection(Generic[R]):
     hands of their own: whoever is shared the customer that they name is shared them. *within* says, of a
     record that nobody owns, which field names the record that it belongs to, and of what type, or of which
     of several, that is: who reaches that one reaches it. *questions* may be asked in filters beside fields.
+    *placed* records are in the territory of the customer that they name: a column that the database keeps by
+    itself (schema.PLACE), and the scope looks at.
     *sealed* names the personal fields and how each is looked for: they are kept encrypted, with the salt of
     the person's key in the row; everything above sees plain values.
     *about* are the fields that name whom a record is about, *names* the texts that call people by name;
@@ -82,8 +92,9 @@ class Collection(Generic[R]):
         follows: tuple[str, str] = ("", ""), sealed: Sealed | None = None,
         within: tuple[str, *tuple[type[Record], ...]] | None = None,
         questions: Mapping[str, Question] | None = None, about: Sequence[str] = (), names: Sequence[str] = (),
-        by_law: bool = False,
+        by_law: bool = False, placed: bool = False,
     ) -> None:  # fmt: skip
+        self.placed = placed
         self.about, self.names, self.by_law = tuple(about), tuple(names), by_law
         self.sealed, self.within, self.questions = dict(sealed or {}), within, dict(questions or {})
         self.record, self.index, self.unique = record, index, unique
@@ -106,7 +117,8 @@ class Collection(Generic[R]):
         rules = [
             sa.CheckConstraint(rule, name=f"{name}_{rule_name}") for rule_name, rule in self.checks.items()
         ]
-        self.table = sa.Table(name, metadata, *columns, *rules, info={"append_only": self.append_only})
+        kept = [placed_column()] if self.placed else []  # by the database
+        self.table = sa.Table(name, metadata, *columns, *kept, *rules, info={"append_only": self.append_only})
         self.columns = [column.name for column in columns[1:]]
         self._indexes()
         self._statements()
@@ -116,11 +128,12 @@ class Collection(Generic[R]):
         """Its records can be shared: the scope looks at shares and at the rows of `collaborations`."""
         column, leader = self.follows
         self.place = Place(
-            noun=self.prefix, follows=quoted(column) if column else "", leader=f"{camel(leader)}/"
-        )
+            noun=self.prefix, follows=quoted(column) if column else "", leader=f"{camel(leader)}/",
+            territory=TERRITORY if self.placed or TERRITORY in self.by_name else "",
+        )  # fmt: skip
 
     def _indexes(self) -> None:
-        for group in self.index:
+        for group in (*self.index, *([(TERRITORY,)] if self.placed else [])):
             cells = [self.table.c[column] for column in group]
             sa.Index(f"{self.name}_by_{'_'.join(group)}", self.table.c.tenant_id, *cells, self.table.c.id)
         for group in self.unique:
@@ -138,7 +151,8 @@ class Collection(Generic[R]):
         changes = ", ".join(f"{quoted(column)} = %s" for column in self.columns if column != "id")
         self.select = f"SELECT {listed} FROM {self.name} WHERE tenant_id = %s"
         self.insert = f"INSERT INTO {self.name} (tenant_id, {listed}) VALUES (%s, {slots}) RETURNING 1"
-        types = [column.type.compile(_POSTGRES) for column in self.table.columns]
+        written = [self.table.c[column] for column in ("tenant_id", *self.columns)]
+        types = [column.type.compile(_POSTGRES) for column in written]
         arrays = ", ".join(f"%s::{kind}[]" for kind in types)
         self.insert_many = (
             f"INSERT INTO {self.name} (tenant_id, {listed}) SELECT * FROM unnest({arrays}) RETURNING 1"

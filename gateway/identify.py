@@ -32,11 +32,13 @@ from gateway.domain.organization import Networks, Organization, within
 from gateway.domain.role import EXPORT, Role, Scope, only
 from gateway.domain.session import SEEN as SESSION_SEEN
 from gateway.domain.session import Session
-from gateway.domain.team import Tree
+from gateway.domain.team import Team
+from gateway.domain.territory import Territory, reached_by
+from gateway.domain.tree import Tree
 from gateway.domain.user import Kind, State, User
 from gateway.field_rules import rules_for, seen_in_full
 from gateway.permissions import permissions_of
-from gateway.store import Held, granted_requests, tree_of
+from gateway.store import Held, granted_requests, territories_of, tree_of
 from gateway.tokens import PREFIXES, digest, held
 
 IDENTITY_SECONDS = 2.5
@@ -68,7 +70,8 @@ class Directory:
     """What an organization's identities are made from."""
 
     roles: Mapping[str, Role]
-    tree: Tree
+    tree: Tree[Team]
+    territories: Tree[Territory]
     organization: Organization
     networks: Networks
     _given: dict[tuple[str, ...], _Given] = field(default_factory=dict)  # by the names of roles
@@ -92,13 +95,14 @@ class Directory:
 
 
 def directory_of(tx: Tx) -> Ahead[Directory]:
-    """The roles and teams of the organization, as they are."""
+    """The roles, teams and territories of the organization, as they are."""
     asked = tx.all(Role), tx.get(Organization, f"organizations/{tx.call.tenant}"), tree_of(tx)
+    parts = territories_of(tx)
 
     async def receive() -> Directory:
         roles, organization, tree = await asked[0], await asked[1], await asked[2]
         by_name = {f"roles/{role.id}": role for role in roles}
-        return Directory(by_name, tree, organization, organization.networks())
+        return Directory(by_name, tree, await parts, organization, organization.networks())
 
     return Ahead(receive)
 
@@ -112,10 +116,14 @@ async def principal_of(
     lifted = await granted if rules or EXPORT not in permissions else []
     if exports := {f"{each.export}.export": Scope.ALL for each in lifted if each.export and each.holds(now)}:
         permissions = {**permissions, **exports}
+    # Who has the scope nowhere need not be told which they are.
+    placed = Scope.TERRITORY in permissions.values()
     return Principal(
         user=f"users/{user.id}", tenant="", permissions=_said(permissions), team=user.team,
         roles=tuple(name.removeprefix("roles/") for name in user.roles),
-        teams=directory.tree.below(user.team), locale=user.locale or directory.organization.locale,
+        teams=directory.tree.below(user.team),
+        territories=reached_by(f"users/{user.id}", directory.territories) if placed else (),
+        locale=user.locale or directory.organization.locale,
         fields=seen_in_full(rules, lifted, now) if rules else None,
     ), permissions  # fmt: skip
 
@@ -307,5 +315,13 @@ def _bearer(authorization: str) -> str:
 def _version(who: Principal) -> str:
     """Changes whenever anything that the token says changes."""
     fields = who.fields.claim() if who.fields else None
-    said = [sorted(who.permissions.items()), who.roles, who.team, who.teams, who.locale, fields]
+    said = [
+        sorted(who.permissions.items()),
+        who.roles,
+        who.team,
+        who.teams,
+        who.territories,
+        who.locale,
+        fields,
+    ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]

@@ -15,7 +15,13 @@ WITHIN = {
     "records.backdate": "Set a business date in the past, as imports of history do.",
     EXPORT: "Export lists as files: of what may be read, the records that this reaches as well.",
 }
-_SIGNS = {Scope.OWN: "own", Scope.TEAM: "team", Scope.SUBTREE: "subtree", Scope.ALL: "all"}
+_SIGNS = {
+    Scope.OWN: "own",
+    Scope.TEAM: "team",
+    Scope.SUBTREE: "subtree",
+    Scope.TERRITORY: "territory",
+    Scope.ALL: "all",
+}
 
 
 @cache
@@ -60,7 +66,8 @@ def page() -> str:
         "# Permissions and roles",
         "",
         "Which built-in role has which permission, and which records it reaches: *own* records (and those",
-        "the user collaborates on), those of the user's *team*, of the team's *subtree*, or *all*. Everyone",
+        "the user collaborates on), those of the user's *team*, of the team's *subtree*, those and what lies",
+        "in the user's *territory*, or *all*. Everyone",
         "who signs in has the permissions of the second table, save that partners have none to read users,",
         "teams and roles. An organization makes roles of its own with `POST /v1/roles`; an API key has some",
         "of its owner's permissions.",
@@ -72,6 +79,15 @@ def page() -> str:
         "with their order, versions with their contract, credit notes with their invoice; what has an owner",
         "of its own (deals, quotes, orders) is shared by itself. Reports count what the lists show: what the",
         "scope of `reports.read` reaches, and the deals, orders and invoices that are shared.",
+        "",
+        "Territories part the market (`/v1/territories`): each says by criteria (country, region, industry,",
+        "size) which customers belong to it, and which users work it; `POST /v1/customers/<id>:place` puts a",
+        "customer somewhere by hand, and `territoryReason` says which of the two it was. A role of the",
+        "organization's own may grant permissions with the scope `TERRITORY`: it reaches what `SUBTREE` does,",
+        "the customers of the user's territories and of those below, and their contacts, opportunities, quotes,",
+        "contracts, invoices, credit notes, payments, credit, orders, shipments and reservations, in lists,",
+        "reports and by name. When criteria change the customers follow in the background:",
+        "`GET /v1/customers:territorySettlement`.",
         "",
         f"| permission | {' | '.join(BUILT_IN)} | asked by |",
         f"|---|{'---|' * len(BUILT_IN)}---|",

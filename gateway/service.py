@@ -18,6 +18,7 @@ from gateway.rpc.personal_data_request import PersonalDataRequestRpc
 from gateway.rpc.role import RoleRpc
 from gateway.rpc.session import SessionRpc
 from gateway.rpc.team import TeamRpc
+from gateway.rpc.territory import TerritoryRpc
 from gateway.rpc.totp import TotpRpc
 from gateway.rpc.user import UserRpc
 from gateway.sagas import COLLECT, MOVE, RETURN
@@ -82,8 +83,8 @@ LAWS = (
 
 SERVICE = Service(
     "access", AccessStore,
-    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, RoleRpc, SessionRpc, ApiKeyRpc, AccessRequestRpc,
-          IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc, ExportRpc,
+    rpcs=[OrganizationRpc, UserRpc, TotpRpc, TeamRpc, TerritoryRpc, RoleRpc, SessionRpc, ApiKeyRpc,
+          AccessRequestRpc, IdentityProviderRpc, HandoverRpc, HandoverItemRpc, AuditRpc, ExportRpc,
           ExplanationRpc, PersonalDataRequestRpc],
     jobs=jobs, sagas=(COLLECT, MOVE, RETURN, ERASE), checks=LAWS,
     callers=("customer", "opportunity", "contract", "inventory", "analytics"),

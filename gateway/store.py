@@ -29,7 +29,9 @@ from gateway.domain.personal_data_request import PersonalDataRequest
 from gateway.domain.role import Role
 from gateway.domain.session import Session
 from gateway.domain.session import State as SessionState
-from gateway.domain.team import Team, Tree
+from gateway.domain.team import Team
+from gateway.domain.territory import Territory
+from gateway.domain.tree import Tree
 from gateway.domain.user import ADMINISTRATOR, User
 from gateway.domain.user import Kind as UserKind
 from gateway.domain.user import State as UserState
@@ -44,6 +46,7 @@ class AccessStore(Store):
     # One of a kind are e-mails by their blind index; the group says so of those that are not sealed yet.
     users = Collection(User, index=(("team",), ("state",)), unique=(("email",),), sealed={"email": LOGIN})
     teams = Collection(Team, index=(("parent",),))
+    territories = Collection(Territory, index=(("parent",),))
     roles = Collection(Role, unique=(("display_name",),))
     sessions = Collection(Session, index=(("owner", "state"),), sealed={"device": None, "network": None},
                           about=("owner",))  # fmt: skip
@@ -211,12 +214,22 @@ async def roles_of(tx: Tx, names: Iterable[str], field: str = "roles") -> list[R
     return [await refer(tx, Role, f"{field}[{at}]", name) for at, name in enumerate(names)]
 
 
-def tree_of(tx: Tx) -> Ahead[Tree]:
+def tree_of(tx: Tx) -> Ahead[Tree[Team]]:
     """All teams of the organization."""
     teams = tx.all(Team, limit=10_000)
 
-    async def receive() -> Tree:
+    async def receive() -> Tree[Team]:
         return Tree(await teams)
+
+    return Ahead(receive)
+
+
+def territories_of(tx: Tx) -> Ahead[Tree[Territory]]:
+    """All territories of the organization."""
+    found = tx.all(Territory)
+
+    async def receive() -> Tree[Territory]:
+        return Tree(await found)
 
     return Ahead(receive)
 

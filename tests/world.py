@@ -47,6 +47,7 @@ async def ask_to_be_told(at: dict[str, Any], names: dict[str, str]) -> None:
 
 async def _people(access: Any, names: dict[str, str], email: str, mark: str) -> None:
     names["teams"] = (await access.CreateTeam(team={"display_name": mark})).name
+    names["territories"] = (await access.CreateTerritory(territory={"display_name": mark})).name
     guest = {"display_name": mark, "grants": [{"permission": "customers.read", "scope": "OWN"}]}
     names["roles"] = (await access.CreateRole(role=guest)).name
     session = await access.service.method("CreateSession")(email=email, password=PASSWORD)

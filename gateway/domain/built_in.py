@@ -14,6 +14,7 @@ from gateway.domain.role import FieldRule, Grant, Kind, Role, Rule, Scope
 
 ADMINISTRATOR_ONLY = frozenset({
     "organizations.write", "users.write", "teams.write", "teams.delete", "roles.write", "roles.delete",
+    "territories.write", "territories.delete",
     "identityProviders.write", "identityProviders.delete", "opportunities.purge", "records.backdate",
     "personalDataRequests.write", "personalDataRequests.export", "personalDataRequests.erase",
     "retentionRules.write", "retentionRules.delete",
@@ -29,6 +30,7 @@ EVERYONE = (
 # Who works here knows the colleagues, teams and roles; a partner does not, whatever else they are.
 COLLEAGUES = (
     Grant("users.read", Scope.ALL), Grant("teams.read", Scope.ALL), Grant("roles.read", Scope.ALL),
+    Grant("territories.read", Scope.ALL),
 )  # fmt: skip
 PARTNER = "partner"
 

@@ -28,11 +28,12 @@ class Scope(StrEnum):
     OWN = "OWN"
     TEAM = "TEAM"
     SUBTREE = "SUBTREE"
+    TERRITORY = "TERRITORY"
     ALL = "ALL"
 
     @property
     def width(self) -> int:
-        """For comparing: own 0 … all 3."""
+        """For comparing: own 0 … all 4."""
         return _WIDTHS[self]
 
 

@@ -71,7 +71,10 @@ class Standing:
     def reader(self, method: Method, scope: str) -> Reads:
         """Them, for the service that judges."""
         who = self.principal
-        return Reads(user=who.user, team=who.team, teams=who.teams, permission=method.permission, scope=scope)
+        return Reads(
+            user=who.user, team=who.team, teams=who.teams, permission=method.permission, scope=scope,
+            territories=who.territories,
+        )  # fmt: skip
 
 
 class ExplanationRpc(Rpc):
@@ -270,6 +273,7 @@ def _for_asker(explained: Any, found: Any, call: Call) -> Any:
     """Whose the record is, and whether it is there, where that is the asker's to know."""
     if explained.allowed or scope.unlimited(call):
         explained.owner, explained.team = found.owner, found.team
+        explained.territory = found.territory
         explained.collaborators.extend(found.collaborators)
     elif explained.obstacle == api.Explanation.NOT_THERE:
         explained.obstacle = api.Explanation.OUT_OF_REACH

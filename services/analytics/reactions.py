@@ -18,6 +18,7 @@ from chassis.events import on
 from chassis.kernel.values import SCALE, Money, Percent, Quantity
 from chassis.shapes import read_date, read_decimal, read_money
 from chassis.store import Tx
+from chassis.territories import know_territory
 from services.analytics.domain import deal as deals
 from services.analytics.domain import dimension
 from services.analytics.domain import order as orders
@@ -60,7 +61,9 @@ async def know_team(event: Any, tx: Tx) -> None:
     await keep(tx, Kept.teams, fact)
 
 
-@on(customer.CustomerCreated, customer.CustomerUpdated, customer.CustomerErased)
+@on(
+    customer.CustomerCreated, customer.CustomerUpdated, customer.CustomerPlaced, customer.CustomerErased
+)  # fmt: skip
 async def know_customer(event: Any, tx: Tx) -> None:
     """A private customer goes by the number: facts do not say the name."""
     one = event.customer
@@ -69,6 +72,7 @@ async def know_customer(event: Any, tx: Tx) -> None:
         region=one.region,
     )  # fmt: skip
     await keep(tx, Kept.customers, fact)
+    know_territory(tx, Kept.customer_territories, one)
 
 
 @on(inventory.ProductCreated, inventory.ProductUpdated, inventory.ProductDeleted, inventory.ProductUndeleted)

@@ -15,6 +15,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.columns import field_of, hints_of
 from chassis.store import ReadModel, Rows, Store, Tx
+from chassis.tables import placed_column
+from chassis.territories import customer_territories
 from services.analytics.domain.cells import Cell, changes
 from services.analytics.domain.deal import Deal
 from services.analytics.domain.dimension import (
@@ -37,11 +39,15 @@ _KEPT: WeakKeyDictionary[Tx, dict[tuple[str, str, str], Any]] = WeakKeyDictionar
 class Facts(Rows, Generic[F]):
     """Records of other services as they last stood: one row each, by name, at the version it was told at."""
 
-    def __init__(self, name: str, fact: type[F], *, index: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(
+        self, name: str, fact: type[F], *, index: Sequence[Sequence[str]] = (), placed: bool = False
+    ) -> None:
         self.fact = fact
         self.fields = [field_of(field, hint) for field, hint in hints_of(fact).items()]
         columns = [column for field in self.fields for column in field.columns]
-        super().__init__(name, *columns, key=("name",), index=index)
+        kept = [placed_column()] if placed else []  # by the database
+        index = [*index, ("territory",)] if placed else index
+        super().__init__(name, *columns, *kept, key=("name",), index=index)
         self.names = [column.name for column in columns]
         self.some = f"SELECT * FROM {name} WHERE tenant_id = %s AND name = ANY(%s)"
 
@@ -102,9 +108,22 @@ class AnalyticsStore(Store):
     products = Facts("products", Product)
     pipelines = Facts("pipelines", Pipeline)
     balances = Facts("balances", Balance, index=(("product",),))
-    deals = Facts("deals", Deal, index=(("state", "pipeline"), ("owner",), ("team",), ("close_date",)))
-    orders = Facts("orders", Order, index=(("owner",), ("team",), ("order_date",), ("state",)))
-    invoices = Facts("invoices", Invoice, index=(("state",), ("owner",), ("team",)))
+    deals = Facts(
+        "deals",
+        Deal,
+        placed=True,
+        index=(("state", "pipeline"), ("owner",), ("team",), ("close_date",), ("customer",)),
+    )
+    orders = Facts(
+        "orders",
+        Order,
+        placed=True,
+        index=(("owner",), ("team",), ("order_date",), ("state",), ("customer",)),
+    )
+    invoices = Facts(
+        "invoices", Invoice, placed=True, index=(("state",), ("owner",), ("team",), ("customer",))
+    )
+    customer_territories = customer_territories()
 
     # What of those is shared with whom, in the columns by which every service looks for its shares.
     deal_shares = Facts("deal_shares", Sharing, index=(("grantee",),))
@@ -174,7 +193,7 @@ class AnalyticsStore(Store):
     # Told again as a whole when the service that told it was restored.
     sources: Mapping[str, Sequence[Rows]] = {
         "access": (companies, people, teams),
-        "customer": (customers,),
+        "customer": (customers, customer_territories),
         "inventory": (
             products,
             balances,

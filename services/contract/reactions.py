@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tradewind.access.v1 import events_pb2 as access_events_pb2
 from tradewind.contract.v1 import events_pb2
 from tradewind.customer.v1 import events_pb2 as customer_events_pb2
@@ -19,6 +21,7 @@ from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_money
 from chassis.shares import end_shares
 from chassis.store import Tx, derived_id
+from chassis.territories import know_territory
 from services.contract.domain.contract import Contract
 from services.contract.domain.credit import CreditHold
 from services.contract.domain.invoice import Invoice, Shipped, invoice_of_parts
@@ -26,7 +29,7 @@ from services.contract.domain.quote import Quote, State
 from services.contract.rpc.contract import draft, progress
 from services.contract.rpc.credit import follow, release
 from services.contract.rpc.shown import show_contract, show_invoice
-from services.contract.store import id_of
+from services.contract.store import ContractStore, id_of
 
 show_line = Shape(Line, types_pb2.PriceLine)
 ONE = Quantity.of(1)
@@ -157,3 +160,13 @@ async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) ->
 @on(access_events_pb2.TeamDeleted)
 async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
     await end_shares(tx, event.team.name)
+
+
+@on(
+    customer_events_pb2.CustomerCreated,
+    customer_events_pb2.CustomerUpdated,
+    customer_events_pb2.CustomerPlaced,
+)
+async def follow_the_territory(event: Any, tx: Tx) -> None:
+    """What names a customer lies in the customer's territory."""
+    know_territory(tx, ContractStore.customer_territories, event.customer)

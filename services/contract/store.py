@@ -10,6 +10,7 @@ from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
 from chassis.store import Collection, Shares, Store, Tx
+from chassis.territories import customer_territories
 from services.contract.domain.contract import Contract
 from services.contract.domain.contract_version import ContractVersion
 from services.contract.domain.credit import CreditExposure, CreditHold
@@ -31,6 +32,7 @@ class ContractStore(Store):
         sealed={"accepter": None},
         about=("customer",),
         names=("accepter",),
+        placed=True,
     )
     contracts = Collection(
         Contract,
@@ -40,6 +42,7 @@ class ContractStore(Store):
         about=("customer",),
         names=("signers.person",),
         by_law=True,
+        placed=True,
     )
     contract_versions = Collection(
         ContractVersion,
@@ -64,6 +67,7 @@ class ContractStore(Store):
         private=("series", "serial"),
         about=("customer",),
         by_law=True,
+        placed=True,
     )
     credit_notes = Collection(
         CreditNote,
@@ -82,16 +86,25 @@ class ContractStore(Store):
         about=("customer",),
         by_law=True,
     )
+        placed=True,
+    )
+    payments = Collection(
+        Payment, index=(("owner", "state"), ("team",), ("customer", "state")), unique=(("number",),),
+        placed=True,
+    )  # fmt: skip
     journal_entries = Collection(
         JournalEntry,
         index=(("journal",), ("customer", "account"), ("document",), ("book_date",)),
         append_only=True,
         checks={"something": "amount <> 0"},
     )
-    credit_exposures = Collection(CreditExposure, index=(("owner",), ("team",)), checks={"held": "held >= 0"})
+    credit_exposures = Collection(
+        CreditExposure, index=(("owner",), ("team",)), checks={"held": "held >= 0"}, placed=True
+    )
     credit_holds = Collection(
         CreditHold, index=(("customer",),), checks={"held": "held >= 0 AND held <= amount"}
     )
+    customer_territories = customer_territories()
 
 
 _ENTRIES = ContractStore.journal_entries.table.c

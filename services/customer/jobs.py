@@ -1,4 +1,5 @@
-"""What the customer service does because time passes: retention rules run once a day."""
+"""What the customer service does because time passes: retention rules run once a day, and customers follow
+their territories."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from chassis.call import Call, derived_id
 from chassis.jobs import every
 from chassis.shapes import time_message
 from chassis.store import Store, Tx
+from services.customer import territories
 from services.customer.domain.retention import (
     Case,
     Outcome,
@@ -124,3 +126,9 @@ def _tell(tx: Tx, rule: RetentionRule, run: RetentionRun, cases: list[Case]) -> 
         if case.outcome is Outcome.WARNED:
             until = time_message(tx.call.now + timedelta(days=rule.warn_days))
             tx.emit(events_pb2.RetentionWarned(retention_run=about, person=case.person, forget_time=until))
+
+
+@every(seconds=1)
+async def settle_territories(tx: Tx) -> None:
+    """Customers follow their territories when those change."""
+    await territories.go_on(tx)

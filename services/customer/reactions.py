@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tradewind.access.v1 import events_pb2 as access_events_pb2
 from tradewind.customer.v1 import events_pb2
 from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
@@ -10,6 +12,7 @@ from chassis.events import on
 from chassis.shapes import read_date
 from chassis.shares import end_shares
 from chassis.store import Tx
+from services.customer import territories
 from services.customer.domain.customer import Customer, State
 from services.customer.rpc.customer import show
 
@@ -40,3 +43,14 @@ async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) ->
 @on(access_events_pb2.TeamDeleted)
 async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
     await end_shares(tx, event.team.name)
+
+
+@on(
+    access_events_pb2.TerritoryCreated,
+    access_events_pb2.TerritoryUpdated,
+    access_events_pb2.TerritoryMoved,
+    access_events_pb2.TerritoryDeleted,
+)
+async def follow_the_territories(event: Any, tx: Tx) -> None:
+    """Customers are settled by the territories of now, and those that lie elsewhere by them move."""
+    await territories.know(tx, event.territory, deleted=event.territory.HasField("delete_time"))

@@ -21,6 +21,6 @@ SERVICE = Service(
     repairs=repairs,
     jobs=jobs,
     checks=LAWS,
-    callers=("gateway", "opportunity", "contract", "analytics"),
+    callers=("gateway", "opportunity", "contract", "inventory", "analytics"),
     keeps=("analytics", "inventory"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
@@ -12,6 +13,7 @@ from chassis.personal import Person
 from chassis.sealing import EMAIL, NAME, PHONE
 from chassis.store import Collection, Rows, Shares, Store, Tx
 from chassis.tables import Question
+from chassis.territories import customer_territories
 from services.customer.domain import consent as consents
 from services.customer.domain.consent import Consent
 from services.customer.domain.contact import Contact
@@ -62,6 +64,7 @@ class CustomerStore(Store):
             ("parent",),
             ("display_name",),  # what lists are sorted by, with update_time: begun at any page
             ("update_time",),
+            ("territory",),
         ),
         unique=(("number",), ("external_id",)),
         private=("name_key", "legal_key"),
@@ -73,6 +76,7 @@ class CustomerStore(Store):
         index=(("customer",), ("owner",), ("team",)),
         unique=(("external_id",),),
         follows=("customer", "customers"),
+        placed=True,
         sealed={
             "display_name": NAME, "family_name": None, "given_name": None, "salutation": None,
             "emails": EMAIL, "phones": PHONE, "note": None,
@@ -103,6 +107,22 @@ class CustomerStore(Store):
         sa.Column("warn_time", sa.DateTime(timezone=True), nullable=False),
         key=("rule", "person"),
     )  # whom a rule has warned of, and when
+    # The territories as access tells them, and how far the customers have followed them since.
+    territories = Rows(
+        "territories", sa.Column("name", sa.Text()), sa.Column("parent", sa.Text(), nullable=False),
+        sa.Column("criteria", JSONB(), nullable=False), sa.Column("deleted", sa.Boolean(), nullable=False),
+        key=("name",),
+    )  # fmt: skip
+    settlements = Rows(
+        "settlements", sa.Column("what", sa.Text()), sa.Column("after", sa.Text(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("settled", sa.BigInteger(), nullable=False),
+        sa.Column("moved", sa.BigInteger(), nullable=False),
+        sa.Column("begin_time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("end_time", sa.DateTime(timezone=True)),
+        key=("what",),
+    )  # fmt: skip
+    customer_territories = customer_territories()  # kept by the customers' own table
 
     async def meet(self, tx: Tx, person: Person) -> None:
         """Somebody may have been a lead first, and be a customer with an entry of their own beside it."""

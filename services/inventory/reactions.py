@@ -8,6 +8,7 @@ from typing import Any
 from tradewind.access.v1 import events_pb2 as access_events_pb2
 from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.contract.v1 import invoice_pb2
+from tradewind.customer.v1 import events_pb2 as customer_events_pb2
 from tradewind.inventory.v1 import events_pb2
 from tradewind.type.v1 import types_pb2
 
@@ -19,11 +20,13 @@ from chassis.resync import bring_back, may_return
 from chassis.shapes import Shape, read_decimal, read_money
 from chassis.shares import end_shares
 from chassis.store import Tx, derived_id
+from chassis.territories import know_territory
 from services.inventory.domain.order import Order, State
 from services.inventory.domain.order_line import OrderLine
 from services.inventory.domain.shipment import Shipment
 from services.inventory.domain.shipment import State as ShipmentState
 from services.inventory.store import (
+    InventoryStore,
     describe,
     number,
     products_of,
@@ -130,3 +133,13 @@ async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) ->
 @on(access_events_pb2.TeamDeleted)
 async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
     await end_shares(tx, event.team.name)
+
+
+@on(
+    customer_events_pb2.CustomerCreated,
+    customer_events_pb2.CustomerUpdated,
+    customer_events_pb2.CustomerPlaced,
+)
+async def follow_the_territory(event: Any, tx: Tx) -> None:
+    """What names a customer lies in the customer's territory."""
+    know_territory(tx, InventoryStore.customer_territories, event.customer)

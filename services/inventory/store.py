@@ -27,6 +27,7 @@ from chassis.kernel.values import Percent, Quantity
 from chassis.shapes import Shape, read_date
 from chassis.store import Ahead, Collection, Rows, Shares, Store, Tx, Where, derived_id
 from chassis.tables import quoted
+from chassis.territories import customer_territories
 from services.inventory.domain import reservation, shipment
 from services.inventory.domain.movement import Movement
 from services.inventory.domain.order import Order
@@ -84,6 +85,7 @@ class InventoryStore(Store):
         sealed=RECEIVER,
         about=("customer",),
         names=("ship_to.recipient",),
+        placed=True,
     )
     shipments = Collection(
         Shipment,
@@ -93,7 +95,9 @@ class InventoryStore(Store):
         sealed=RECEIVER,
         about=("customer", "order"),
         names=("ship_to.recipient",),
+        placed=True,
     )
+    customer_territories = customer_territories()
     # Which products were last told to be low, and how often that changed.
     stock_levels = Rows(
         "stock_levels",

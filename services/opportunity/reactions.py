@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from google.type import date_pb2
 from tradewind.access.v1 import events_pb2 as access_events_pb2
@@ -17,6 +18,7 @@ from chassis.kernel.pricing import Line
 from chassis.shapes import Shape, read_date, read_money
 from chassis.shares import end_shares
 from chassis.store import Tx
+from chassis.territories import know_territory
 from services.opportunity.domain.opportunity import IN_PROGRESS, UNKNOWN, Opportunity
 from services.opportunity.domain.pipeline import Pipeline
 from services.opportunity.rpc.opportunity import open_deal, show
@@ -108,3 +110,13 @@ async def end_shares_of_a_user(event: access_events_pb2.UserDisabled, tx: Tx) ->
 @on(access_events_pb2.TeamDeleted)
 async def end_shares_of_a_team(event: access_events_pb2.TeamDeleted, tx: Tx) -> None:
     await end_shares(tx, event.team.name)
+
+
+@on(
+    customer_events_pb2.CustomerCreated,
+    customer_events_pb2.CustomerUpdated,
+    customer_events_pb2.CustomerPlaced,
+)
+async def follow_the_territory(event: Any, tx: Tx) -> None:
+    """What names a customer lies in the customer's territory."""
+    know_territory(tx, OpportunityStore.customer_territories, event.customer)

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from chassis.kernel.refusals import Refused
 from chassis.store import Ahead, Collection, Rows, Shares, Store, Tx
+from chassis.territories import customer_territories
 from services.opportunity.domain.opportunity import IN_PROGRESS, Opportunity
 from services.opportunity.domain.pipeline import Pipeline, Route
 
@@ -18,6 +19,7 @@ class OpportunityStore(Store):
         Opportunity,
         index=(("owner", "state"), ("team", "state"), ("customer",), ("pipeline", "stage"), ("close_date",)),
         unique=(("number",), ("external_id",)),
+        placed=True,
         checks={"worth": "amount >= 0", "archived": "NOT archived OR state IN ('WON', 'LOST', 'TERMINATED')"},
         about=("customer", "source_lead"),
     )
@@ -28,6 +30,7 @@ class OpportunityStore(Store):
         sa.Column("value", sa.Text(), nullable=False),
         key=("name",),
     )
+    customer_territories = customer_territories()
 
 
 _deals = OpportunityStore.opportunities.table.c

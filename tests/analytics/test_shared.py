@@ -1,5 +1,5 @@
-"""Every report counts what the lists of the same person show: by scope, by help, by shares, no longer than
-they last."""
+"""Every report counts what the lists of the same person show: by scope, by help, by territory, by shares, no
+longer than they last."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ ASKERS = {
     "own": ("own", TEAMS[0], TEAMS[:1]),
     "team": ("team", TEAMS[0], TEAMS[:1]),
     "subtree": ("subtree", TEAMS[0], [TEAMS[0], TEAMS[2]]),
+    "territory": ("territory", TEAMS[0], [TEAMS[0], TEAMS[2]]),
     "all": ("all", TEAMS[0], TEAMS[:1]),
     "partner": ("own", "", []),
 }
@@ -81,6 +82,10 @@ class House:
 
     async def fill(self) -> None:
         stages = [{"key": key, "display_name": key, "success_rate": {"value": "50"}} for key in ("a", "b")]
+        for one in self.services.values():  # as the customer service would have told
+            with psycopg.connect(one.owner_url) as db:
+                db.execute("INSERT INTO customer_territories VALUES (%s, 'customers/1', 'territories/1')",
+                           [self.boss.tenant])  # fmt: skip
         made = await self.boss.CreatePipeline(pipeline={"display_name": "Ours", "stages": stages})
         self.pipeline = made.name
         for service, make, show, event in (
@@ -155,7 +160,7 @@ class House:
         user = "users/partner" if word == "partner" else "users/me"
         return {
             name: one.as_(tenant=self.boss.tenant, user=user, team=team, teams=tuple(teams),
-                          permissions=dict.fromkeys(READS, scope))
+                          permissions=dict.fromkeys(READS, scope), territories=("territories/1",))
             for name, one in self.services.items()
         }  # fmt: skip
 
@@ -273,6 +278,9 @@ async def test_every_report_adds_up_to_the_lists_of_who_asks(house: House, word:
     me = house.asker(word)
     counts = [await same_deals(me, house), await same_orders(me), await same_invoices(me)]
     assert all(counts), "nothing was compared"
+    if word == "territory":
+        narrower = house.asker("subtree")
+        assert counts > [await same_deals(narrower, house), await same_orders(narrower)]
 
 
 async def test_what_is_no_longer_shared_leaves_the_figures(house: House) -> None:

@@ -23,7 +23,8 @@ from services.analytics.store import MODELS
 # Where the tables of facts say whose they are, and what is shared; cells cannot say of which orders they are.
 CELLS = scope.Place("f.owner", "f.team", "f.collaborators")
 DEALS, ORDERS, INVOICES = (
-    replace(CELLS, named="f.name", shares=f"{noun}_shares") for noun in ("deal", "order", "invoice")
+    replace(CELLS, named="f.name", shares=f"{noun}_shares", territory="f.territory")
+    for noun in ("deal", "order", "invoice")
 )
 # Manager and region of a team are its own or those of the nearest team above that has one.
 TEAM_LINES = """up AS (

@@ -47,7 +47,7 @@ GROUP BY 1, currency ORDER BY 1, currency"""
 _PASSAGES = """SELECT f.stage, f.after, sum(f.visits)::bigint AS visits, sum(f.seconds)::bigint AS seconds
 FROM {source} WHERE f.tenant_id = %s AND f.pipeline = %s AND f.month >= %s{scope} GROUP BY f.stage, f.after"""
 _OWN_PASSAGES = """(SELECT deals.tenant_id, deals.name, deals.pipeline, deals.owner, deals.team,
-  deals.collaborators, p.stage, p.month, p.after, 1 AS visits, p.seconds
+  deals.collaborators, deals.territory, p.stage, p.month, p.after, 1 AS visits, p.seconds
   FROM deals CROSS JOIN LATERAL jsonb_to_recordset(deals.passages)
   AS p (stage text, month date, after text, seconds bigint)) AS f"""
 

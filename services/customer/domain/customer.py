@@ -183,6 +183,8 @@ class Customer(Owned, Erasable):
     description: str = ""
     do_not_contact: bool = False
     consents: tuple[Standing, ...] = ()  # what the consent log of a private customer comes to
+    territory: str = ""  # "territories/…"
+    territory_reason: str = ""  # the criteria that put it there, or BY_HAND
     name_key: str = ""  # likeness of display_name: duplicates are looked for by it
     legal_key: str = ""  # likeness of legal_name
 

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradewind.customer.v1 import customer_pb2, events_pb2
+from tradewind.customer.v1 import events_pb2
 
 from chassis.call import Call
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.rpc import Rpc
-from chassis.shapes import Shape
 from chassis.store import Tx
+from services.customer import territories
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import Customer
 from services.customer.rpc.contact import show as show_contact
+from services.customer.rpc.shown import show_customer
 from services.customer.store import refuse_bad_parent, refuse_duplicate
 
-show = Shape(Customer, customer_pb2.Customer)
+show = show_customer
 MOST_CONTACTS = 1000  # of one customer: what one transaction moves along
 
 
 async def numbered(tx: Tx, customer: Customer, *, allow_duplicate: bool) -> Customer:
     """The customer ready to be kept: tidy, with its number, and like no other unless that is allowed."""
     customer = customer.tidy(tx.call.now.date())
+    market = territories.market(tx)
     customer.check()  # before its duplicates are looked for: a wrong tax id has none
     taken = tx.number("C")
     if not allow_duplicate:
         await refuse_duplicate(tx, customer)
-    return replace(customer, number=f"C-{await taken:06d}")
+    return replace((await market).settle(customer), number=f"C-{await taken:06d}")
 
 
 class CustomerRpc(Rpc):
@@ -42,7 +44,7 @@ class CustomerRpc(Rpc):
         if before is None:
             record = await numbered(tx, record, allow_duplicate=tx.call.request.allow_duplicate)
         else:
-            record = record.tidy(tx.call.now.date())
+            record = (await territories.market(tx)).settle(record.tidy(tx.call.now.date()))
         if record.parent and (before is None or record.parent != before.parent):
             await refuse_bad_parent(tx, record)
         return record
@@ -100,6 +102,22 @@ class CustomerRpc(Rpc):
             )  # fmt: skip
             await self._take_contacts_along(tx, moved)
             return tx.reply(show(moved))
+
+    async def PlaceCustomer(self, request: Any, call: Call) -> Any:
+        """Put into a territory by hand, or back to where the criteria put it."""
+        async with self.store.begin(call) as tx:
+            customer = await tx.get(Customer, request.name, etag=request.etag)
+            market = await territories.market(tx)
+            if request.territory and request.territory not in market.places:
+                raise Refused("REFERENCE_UNKNOWN", field="territory", name=request.territory)
+            placed = tx.save(market.place(customer, request.territory))
+            territories.placed_event(tx, placed, customer.territory)
+            return tx.reply(show(placed))
+
+    async def GetTerritorySettlement(self, request: Any, call: Call) -> Any:
+        """How far the customers have followed the territories."""
+        async with self.store.begin(call) as tx:
+            return await territories.progress(tx)
 
     async def SetCustomerCollaborators(self, request: Any, call: Call) -> Any:
         """Worked by these people beside its owner."""

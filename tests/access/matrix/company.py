@@ -91,8 +91,9 @@ async def _people(fellows: Fellows, boss: Person) -> Person:
     fellows.people |= {"shown": fellows.people["far"], "lent": fellows.people["far"]}
     custom = {"display_name": "Guest", "grants": [{"permission": "customers.read", "scope": "OWN"}]}
     guest = (await boss.CreateRole(role=custom)).name
+    part = (await boss.CreateTerritory(territory={"display_name": "North"})).name
     for word, (user, team) in fellows.people.items():
-        fellows.sets[word] = {"users": user, "teams": team, "roles": guest}
+        fellows.sets[word] = {"users": user, "teams": team, "roles": guest, "territories": part}
     for word, person in people.items():
         fellows.sets[word]["sessions"] = person.sign_in.session.name
     fellows.sets["me"]["organizations"] = fellows.company.name
