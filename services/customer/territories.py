@@ -37,7 +37,8 @@ def market(tx: Tx) -> Ahead[Market]:
 
 
 def _criteria(kept: dict[str, Any]) -> Criteria:
-    return Criteria(**{name: tuple(v) if name in _LISTS else v for name, v in kept.items()})
+    said: dict[str, Any] = {name: tuple(v) if name in _LISTS else v for name, v in kept.items()}
+    return Criteria(**said)
 
 
 async def know(tx: Tx, told: territory_pb2.Territory, *, deleted: bool) -> None:

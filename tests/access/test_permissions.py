@@ -32,7 +32,8 @@ def test_the_auditor_changes_nothing_but_their_own_sessions_and_keys() -> None:
 
 
 def test_a_representative_has_nothing_of_business_beyond_their_own() -> None:
-    shared = {"pipelines", "products", "priceLists", "warehouses", "stock", "users", "teams", "roles"}
+    shared = {"pipelines", "products", "priceLists", "warehouses", "stock", "users", "teams", "roles",
+              "territories"}  # fmt: skip
     for permission, scope in permissions_of([BUILT_IN["sales_rep"].role("en")]).items():
         assert scope is Scope.OWN or permission.split(".")[0] in shared, permission
 
@@ -46,6 +47,7 @@ def test_a_partner_knows_what_is_shared_and_their_own_and_no_colleague() -> None
         "users",
         "teams",
         "roles",
+        "territories",
         "products",
         "priceLists",
         "stock",

@@ -26,7 +26,7 @@ COLLECTIONS = {
     "quote": "quotes", "contract": "contracts", "order": "orders", "shipment": "shipments",
     "invoice": "invoices", "product": "products", "warehouse": "warehouses", "price_list": "priceLists",
     "pipeline": "pipelines", "owner": "users", "manager": "users", "team": "teams",
-    "grantee": "users", "user": "users", "receiver": "users",
+    "territory": "territories", "grantee": "users", "user": "users", "receiver": "users",
 }  # fmt: skip
 _TEXTS = ("display_name", "title", "company_name", "description", "carrier", "note")
 _WORDS = {
