@@ -65,6 +65,10 @@ class Jobs:
         self._listed: set[str] = set()  # those known to have their row
         self.who = f"{socket.gethostname()}/{os.getpid()}/{new_id()[-6:]}"
 
+    def also(self, job: Job) -> None:
+        """One more, which the chassis has for every service that needs it."""
+        self.jobs[getattr(job, "__name__", "job")] = job
+
     async def run(self) -> None:
         """Look every second for what is due, until cancelled."""
         while True:

@@ -42,7 +42,7 @@ from chassis.sagas import Saga, Sagas
 from chassis.sealing import check_declared
 from chassis.settings import Settings
 from chassis.shapes import SHAPES
-from chassis.shares import shares_of
+from chassis.shares import end_run_out_shares, shares_of
 from chassis.store import Store
 from chassis.tls import Guard, Identity
 
@@ -90,6 +90,7 @@ class Runtime:
         common = [feed_of(service.name)]
         if Share in self.store.collections:
             common.append(shares_of(service.name))
+            self.jobs.also(end_run_out_shares)
         if tells(service.store) and service.name == service.process:
             common.append(personal_data_of(service.name))
         self.rpcs = [rpc(self) for rpc in (*service.rpcs, *common)]

@@ -11,6 +11,7 @@ from tradewind.type.v1 import share_pb2
 
 from chassis import listing, scope
 from chassis.call import Call
+from chassis.jobs import every
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.kernel.share import MOST_OF_A_GRANTEE, MOST_OF_A_RECORD, Access, Share, check_few, check_until
@@ -57,6 +58,16 @@ async def end_shares(tx: Tx, grantee: str) -> None:
         for share in found:
             tx.emit(ended(share=show(tx.save(share.end(at=tx.call.now)))))
         tx.flush()
+
+
+@every(seconds=1)
+async def end_run_out_shares(tx: Tx) -> None:
+    """A share whose time is over reaches nobody; that it has ended is told to whoever keeps it in mind."""
+    shares = _shares_of(tx.store)
+    show, ended = ShareShape(shares.service), _event(shares.service, "ShareEnded")
+    over = shares.table.c.expire_time <= tx.call.now
+    for share in await tx.all(Share, over, order="expire_time", limit=MOST_AT_ONCE, lock=True):
+        tx.emit(ended(share=show(tx.save(share.end(at=tx.call.now)))))
 
 
 async def judge(tx: Tx, request: Any) -> share_pb2.JudgeReachResponse:

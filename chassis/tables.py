@@ -269,7 +269,9 @@ class Shares(Collection[Share]):
     """The shares of a service's records. A store that has one lets all its owned records be shared."""
 
     def __init__(self, service: str) -> None:
-        super().__init__(Share, index=(("grantee", "record"),), unique=(("record", "grantee"),))
+        super().__init__(
+            Share, index=(("grantee", "record"), ("expire_time",)), unique=(("record", "grantee"),)
+        )
         self.service = service
 
     def attach(self, name: str, metadata: sa.MetaData) -> None:

@@ -46,6 +46,10 @@ class Identity(Protocol):
     def limited(self) -> bool:
         """Whether nothing may be done but setting up a second factor, which the organization asks for."""
 
+    @property
+    def view(self) -> str:
+        """Changes when the fields that are kept from the caller change; "" where none is."""
+
 
 class Identify(Protocol):
     """Who stands behind an Authorization header; raises Refused UNAUTHENTICATED for nobody."""

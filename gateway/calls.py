@@ -33,6 +33,7 @@ KINDS = ("application/json", "application/merge-patch+json")
 ETAGS = re.compile(r'(?:W/)?"?([^",\s]{1,64})"?', re.ASCII)
 # Idempotency keys that are no UUID become one of this space.
 KEYS = uuid.UUID("6f0c2c1e-7f5b-5d0e-9a53-4f3f6b1f9a10")
+VIEW = "~"
 _NOT_CHANGED = ("name", "etag")
 # Sent back as they were read, these say nothing.
 _FIXED = {field_behavior_pb2.OUTPUT_ONLY, field_behavior_pb2.IMMUTABLE}
@@ -137,7 +138,7 @@ class Endpoint:
             return Answer(200, self._write(said).encode(), headers=cookies)
         if not self._etagged or not said.etag:
             return Answer(200, self._write(said).encode())
-        quoted = f'"{said.etag}"'.encode()
+        quoted = f'"{said.etag}{_as_seen(identity)}"'.encode()
         headers = ((b"etag", quoted),)
         if request.method == "GET" and request.headers.get(b"if-none-match") == quoted:
             return Answer(304, b"", headers=headers)
@@ -194,6 +195,12 @@ def _etag_holder(rule: Rule) -> str | None:
     return rule.body if "etag" in inside else None
 
 
+def _as_seen(identity: Identity | None) -> str:
+    """What an ETag ends in: who is shown a record with its fields kept back has another one than who is not,
+    and another than before when that changes."""
+    return f"{VIEW}{identity.view}" if identity and identity.view else ""
+
+
 def _apply_etag(message: Any, where: str, header: str) -> None:
     if header.strip() == "*":
         return
@@ -201,9 +208,10 @@ def _apply_etag(message: Any, where: str, header: str) -> None:
     if not found:
         raise invalid("If-Match", "must be one etag")
     holder = getattr(message, where) if where else message
-    if holder.etag not in ("", found[1]):
+    etag = found[1].partition(VIEW)[0]
+    if holder.etag not in ("", etag):
         raise invalid("If-Match", "must be the same etag as in the body")
-    holder.etag = found[1]
+    holder.etag = etag
 
 
 def _apply_key(message: Any, key: str, mint: bool) -> None:

@@ -55,6 +55,7 @@ class Method:
     streams: bool
     comment: str
     reads: tuple[str, ...] = ()
+    owners_side: bool = False
 
     @cached_property
     def request_id(self) -> int:
@@ -199,6 +200,7 @@ class Contract:
             streams=method.server_streaming,
             comment=self.comment(name),
             reads=tuple(access.reads),
+            owners_side=access.owners_side,
         )
 
     def _reasons(self) -> Iterator[Reason]:

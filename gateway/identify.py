@@ -63,6 +63,7 @@ class Identity:
     permissions: Mapping[str, Scope]
     version: str = ""  # of what the token says
     limited: bool = False  # to setting up a second factor, which the organization asks for
+    view: str = ""  # of the rules by which fields are kept from them; "" for none
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class _Known:
     good_until: datetime  # the credential's own end
     networks: Networks
     limited: bool
+    view: str
 
 
 class _Ended(Refused):
@@ -191,8 +193,9 @@ class Identifier:
                 self._trail.note(call, audit_pb2.REFUSED, reason=ended.reason)
             raise
         return Identity(
-            self._token(who), who.user, who.tenant, who.session, known.permissions, who.version, known.limited
-        )
+            self._token(who), who.user, who.tenant, who.session, known.permissions, who.version,
+            known.limited, known.view,
+        )  # fmt: skip
 
     def forget(self) -> None:
         """Look everything up anew, as if the seconds had passed."""
@@ -260,7 +263,7 @@ class Identifier:
         )
         return _Known(
             replace(principal, version=_version(principal)), permissions, found.expire_time,
-            known.networks, limited=known.lacks_second_factor(user),
+            known.networks, limited=known.lacks_second_factor(user), view=_view(principal),
         )  # fmt: skip
 
     def _directory(self, tx: Tx, tenant: str) -> Ahead[Directory]:
@@ -310,6 +313,12 @@ def _bearer(authorization: str) -> str:
     if scheme.lower() != "bearer" or not secret.strip():
         raise Refused("UNAUTHENTICATED", problem="the Authorization header must be Bearer and a token")
     return secret.strip()
+
+
+def _view(who: Principal) -> str:
+    """What tells those who are shown a record otherwise from each other."""
+    said = json.dumps(who.fields.claim(), sort_keys=True) if who.fields else ""
+    return hashlib.sha256(said.encode()).hexdigest()[:8] if said else ""
 
 
 def _version(who: Principal) -> str:

@@ -43,7 +43,7 @@ PRESENT = timedelta(seconds=60)  # a time so near is now: clocks differ
 ASKED_BY = "access.read"
 # Whose service decides by more than the scope: they say for themselves who sees what.
 APART = frozenset({"shares", "accessRequests"})
-Reads = share_pb2.Reader
+Reads, Reach = share_pb2.Reader, share_pb2.Reach
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class ExplanationRpc(Rpc):
         reader = asked.reader(method, _word(explained.scope))
         found = await self._judged(request.record, method, [reader], call)
         _add_reach(explained, found, 0)
+        if explained.allowed and method.owners_side and list(explained.relations) == [Reach.SHARE]:
+            explained.allowed, explained.obstacle = False, api.Explanation.OWNER_ONLY
         return _for_asker(explained, found, call)
 
     async def WhoCanSee(self, request: Any, call: Call) -> Any:
@@ -271,7 +273,7 @@ _LATER = ("Get", "Undelete")  # what can be done with a deleted record
 
 def _for_asker(explained: Any, found: Any, call: Call) -> Any:
     """Whose the record is, and whether it is there, where that is the asker's to know."""
-    if explained.allowed or scope.unlimited(call):
+    if explained.allowed or explained.obstacle == api.Explanation.OWNER_ONLY or scope.unlimited(call):
         explained.owner, explained.team = found.owner, found.team
         explained.territory = found.territory
         explained.collaborators.extend(found.collaborators)

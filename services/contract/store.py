@@ -78,6 +78,7 @@ class ContractStore(Store):
         follows=("invoice", "invoices"),
         about=("customer",),
         by_law=True,
+        placed=True,
     )
     payments = Collection(
         Payment,
@@ -85,13 +86,8 @@ class ContractStore(Store):
         unique=(("number",),),
         about=("customer",),
         by_law=True,
-    )
         placed=True,
     )
-    payments = Collection(
-        Payment, index=(("owner", "state"), ("team",), ("customer", "state")), unique=(("number",),),
-        placed=True,
-    )  # fmt: skip
     journal_entries = Collection(
         JournalEntry,
         index=(("journal",), ("customer", "account"), ("document",), ("book_date",)),

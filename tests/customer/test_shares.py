@@ -164,6 +164,39 @@ async def test_a_share_ends_when_it_is_revoked_or_over(house: House) -> None:
     assert len(await events_of(house.boss.at(house.customer), events_pb2.ShareEnded)) == 2
 
 
+async def test_who_watches_within_a_scope_is_told_of_what_they_may_read(house: House) -> None:
+    owner, other = await house.person("sales_rep", "east"), await house.person("sales_rep", "west")
+    mine, shown, hidden = await make(other), await make(owner), await make(owner)
+    await share(owner, shown.name, other.user)
+
+    async def told(**permissions: str) -> set[str]:
+        who = house.customer.as_(tenant=owner.tenant, user=other.user, permissions=permissions)
+        return {event.record async for event in who.WatchEvents(until_now=True)}
+
+    both = {"customers.read": "own"}
+    assert await told(**{"events.read": "own"}, **both) == {mine.name, shown.name}
+    assert await told(**{"events.read": "all"}, **both) >= {mine.name, shown.name, hidden.name}
+    assert await told(**{"events.read": "own", "customers.read": "all"}) == {mine.name, shown.name}
+    assert await told(**{"events.read": "own", "leads.read": "all"}) == set()
+
+
+async def test_a_share_whose_time_is_over_is_ended_and_told(house: House) -> None:
+    owner, other = await house.person("sales_rep", "east"), await house.person("sales_rep", "west")
+    made, customer = await make(owner), house.customer
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await share(owner, made.name, other.user, expire_time=Timestamp(seconds=int(later.timestamp())))
+    await share(owner, made.name, house.teams["east"])
+    job = customer.runtime.jobs.jobs["end_run_out_shares"]
+    told = []
+    for now in (later - timedelta(minutes=1), later, later):
+        async with customer.store.begin(Call(tenant=owner.tenant, user="services/customer", now=now)) as tx:
+            await job(tx)
+        events = await events_of(house.boss.at(customer), events_pb2.ShareEnded)
+        told.append([event.share.grantee for event in events])
+    assert told == [[], [other.user], [other.user]]
+    assert [one.grantee for one in (await owner.ListShares(record=made.name)).shares] == [house.teams["east"]]
+
+
 async def test_who_is_not_of_the_organization_is_unknown(house: House, access: Running) -> None:
     owner = await house.person("sales_rep", "east")
     made = await make(owner)

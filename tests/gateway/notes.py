@@ -146,6 +146,7 @@ class Someone:
     session: str = "sessions/one"
     version: str = "1"
     limited: bool = False
+    view: str = ""
 
 
 async def identify(authorization: str, peer: str) -> Someone:

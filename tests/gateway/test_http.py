@@ -6,11 +6,12 @@ import asyncio
 import json
 import socket
 import time
+from functools import partial
 
 import pytest
 
 from gateway.limits import LimitSettings
-from tests.gateway.notes import stage
+from tests.gateway.notes import Someone, stage
 
 PROBLEM = "application/problem+json"
 LISTED = "tradewind.notes.v1.ListNotesResponse"
@@ -293,6 +294,22 @@ async def test_head_is_get_without_the_body(notes):
     head = await notes.http.head("/v1/notes/1")
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", full.headers["etag"])
     assert head.headers["content-length"] == str(len(full.content))
+
+
+async def test_who_sees_less_has_an_etag_of_their_own(notes, monkeypatch):
+    everything = (await notes.http.get("/v1/notes/1")).headers["etag"]
+    monkeypatch.setattr("tests.gateway.notes.Someone", partial(Someone, view="ab12"))
+    less = (await notes.http.get("/v1/notes/1")).headers["etag"]
+    known = [
+        await notes.http.get("/v1/notes/1", headers={"if-none-match": tag}) for tag in (everything, less)
+    ]
+    assert [answer.status_code for answer in known] == [200, 304]
+    monkeypatch.undo()  # the rule is lifted: what was shown without a field is shown anew
+    assert (await notes.http.get("/v1/notes/1", headers={"if-none-match": less})).status_code == 200
+    seen = []
+    notes.server.answers["DeleteNote"] = lambda asked: [seen.append(asked.etag), notes.server.note()][1]
+    await notes.http.delete("/v1/notes/1", headers={"if-match": less})
+    assert seen == ["7"] and less != everything
 
 
 async def test_an_etag_that_is_known_saves_the_body(notes):

@@ -1,4 +1,6 @@
-"""What names a customer lies in the customer's territory."""
+"""What names a customer lies in the customer's territory; shares that run out are found by their time."""
+
+from alembic import op
 
 from chassis.migrate import install_territories
 
@@ -16,3 +18,4 @@ def upgrade() -> None:
         "credit_notes",
         of={"credit_exposures": "id = substr(said.customer, 11)"},
     )
+    op.create_index("shares_by_expire_time", "shares", ["tenant_id", "expire_time", "id"])

@@ -1,4 +1,4 @@
-"""Customers lie in territories, their contacts with them."""
+"""Customers lie in territories, their contacts with them; shares that run out are found by their time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -54,3 +54,4 @@ def upgrade() -> None:
     )
     for table in ("territories", "settlements"):
         secure(table)
+    op.create_index("shares_by_expire_time", "shares", ["tenant_id", "expire_time", "id"])
