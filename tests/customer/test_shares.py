@@ -168,6 +168,8 @@ async def test_who_watches_within_a_scope_is_told_of_what_they_may_read(house: H
     owner, other = await house.person("sales_rep", "east"), await house.person("sales_rep", "west")
     mine, shown, hidden = await make(other), await make(owner), await make(owner)
     await share(owner, shown.name, other.user)
+    while await house.customer.runtime.relay.step():
+        pass
 
     async def told(**permissions: str) -> set[str]:
         who = house.customer.as_(tenant=owner.tenant, user=other.user, permissions=permissions)

@@ -26,7 +26,8 @@ HANDS = ("own", "helped", "team", "subtree", "other", "shown", "lent", "gone", "
 # A door was passed when the business answers, be it with a no.
 PASSED = frozenset({"OK", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "ABORTED", "ALREADY_EXISTS"})
 # What a share never gives: these stay with the owner's side.
-OWNERS = ("Delete", "Undelete", "Transfer", "Assign", "Archive", "Purge", "ShareRecord", "SetCustomerCollab")
+OWNERS = ("Delete", "Undelete", "Transfer", "PlaceCustomer", "Assign", "Archive", "Purge", "ShareRecord",
+          "SetCustomerCollab")  # fmt: skip
 NO = frozenset({"NOT_FOUND", "PERMISSION_DENIED"})
 
 
