@@ -43,7 +43,7 @@ PRESENT = timedelta(seconds=60)  # a time so near is now: clocks differ
 ASKED_BY = "access.read"
 # Whose service decides by more than the scope: they say for themselves who sees what.
 APART = frozenset({"shares", "accessRequests"})
-Reads, Reach = share_pb2.Reader, share_pb2.Reach
+Reads = share_pb2.Reader
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ExplanationRpc(Rpc):
         reader = asked.reader(method, _word(explained.scope))
         found = await self._judged(request.record, method, [reader], call)
         _add_reach(explained, found, 0)
-        if explained.allowed and method.owners_side and list(explained.relations) == [Reach.SHARE]:
+        if explained.allowed and method.owners_side and list(explained.relations) == [share_pb2.Reach.SHARE]:
             explained.allowed, explained.obstacle = False, api.Explanation.OWNER_ONLY
         return _for_asker(explained, found, call)
 

@@ -145,5 +145,5 @@ def sees(call: Call, permission: str, record: Any) -> bool:
     if scope is None:
         return False
     mine = record.owner == call.user or call.user in record.collaborators
-    teams = {"team": (call.team,), "subtree": call.teams}.get(scope, ())
+    teams = {"team": (call.team,), "subtree": call.teams, "territory": call.teams}.get(scope, ())
     return scope == "all" or mine or (bool(record.team) and record.team in teams)
