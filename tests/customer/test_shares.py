@@ -166,7 +166,9 @@ async def test_a_share_ends_when_it_is_revoked_or_over(house: House) -> None:
 
 async def test_who_watches_within_a_scope_is_told_of_what_they_may_read(house: House) -> None:
     owner, other = await house.person("sales_rep", "east"), await house.person("sales_rep", "west")
-    mine, shown, hidden = await make(other), await make(owner), await make(owner)
+    mine, shown, hidden = [
+        await who.CreateCustomer(customer={"display_name": new_id()}) for who in (other, owner, owner)
+    ]
     await share(owner, shown.name, other.user)
     while await house.customer.runtime.relay.step():
         pass
