@@ -200,6 +200,16 @@ def install_territories(*tables: str, of: Mapping[str, str] | None = None, ends:
         customer = (of or {}).get(table, "customer = said.customer")
         updates.append(schema.HANDED_DOWN.format(table=table, customer=customer))
     bind.exec_driver_sql(schema.HAND_DOWN.format(updates="\n  ".join(updates)))
+    for_triggers("take_territory()", "hand_territory_down()")
+
+
+def for_triggers(*functions: str) -> None:
+    """Only triggers call these: the service's role does not."""
+    preparer = op.get_bind().dialect.identifier_preparer
+    for function in functions:
+        op.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+        if role := _app_role():
+            op.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM {preparer.quote(role)}")
 
 
 def install_sealing() -> None:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from chassis.migrate import install_territories, secure
+from chassis.migrate import for_triggers, install_territories, secure
 
 revision = "0013"
 down_revision = "0012"
@@ -31,6 +31,7 @@ def upgrade() -> None:
     op.create_index("customers_by_territory", "customers", ["tenant_id", "territory", "id"])
     install_territories("contacts")
     op.get_bind().exec_driver_sql(KEPT)
+    for_triggers("note_territory()")
     op.create_table(
         "territories",
         sa.Column("tenant_id", sa.Uuid(as_uuid=False), nullable=False),
