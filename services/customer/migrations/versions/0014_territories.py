@@ -6,8 +6,8 @@ from sqlalchemy.dialects import postgresql
 
 from chassis.migrate import for_triggers, install_territories, secure
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 KEPT = """
 CREATE FUNCTION note_territory() RETURNS trigger
