@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -57,7 +58,12 @@ def main(arguments: list[str]) -> int:
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=HERE.parent).returncode
     running = [Side(name, folders) for name, folders in sides().items()]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sessions hear it too, and end what they started
-    codes = [side.end() for side in running]
+    codes = []
+    while running:  # each is heard as soon as it has ended: one may fail long before the other is through
+        for side in [side for side in running if side.process.poll() is not None]:
+            running.remove(side)
+            codes.append(side.end())
+        time.sleep(0.2)
     return int(any(codes))
 
 

@@ -23,7 +23,7 @@ LOCK, HELD = 7_000_001, 7_000_002  # advisory locks: one that the test holds, on
 PATH = "/tests.v1.StuckService/Work"
 POLICY = Policy(
     path=PATH, permission="signed-in", scoped=False, effects=True, streams=False, has_request_id=False,
-    may_be_dry=False, reads=(), creates="", request=StringValue, response=StringValue,
+    may_be_dry=False, reads=(), creates="", updates="", request=StringValue, response=StringValue,
 )  # fmt: skip
 
 
