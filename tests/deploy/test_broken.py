@@ -11,7 +11,7 @@ from tests.deploy.cluster import Manifest, Manifests, main, manifests, of
 from tests.deploy.policies import POLICIES
 
 Break = Callable[[Manifests], Any]
-CONTRACT = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "contract"}}}
+INVENTORY = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "inventory"}}}
 
 
 def box(found: Manifests) -> Manifest:
@@ -108,7 +108,7 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("pinned", "takes nats", lambda f: broker(f)["containers"][0].update(image="nats")),
     ("secrets", "Secret x is said", lambda f: f.append({"kind": "Secret", "metadata": {"name": "x"}})),
     ("secrets", "is told NATS_URL", env("NATS_URL", "nats://tradewind:secret@nats:4222")),
-    ("arrows", "open seen from: ('customer',", lambda f: out(f, "customer")["to"].append(CONTRACT)),
+    ("arrows", "open seen from: ('opportunity',", lambda f: out(f, "opportunity")["to"].append(INVENTORY)),
     ("arrows", "shut seen to: ('gateway', 'customer'", lambda f: into(f, "customer")["from"].clear()),
     ("arrows", "open seen to: ('everybody', 'inventory'", lambda f: into(f, "inventory").pop("from")),
     ("arrows", "what is not said is not shut", without("NetworkPolicy", "nobody")),
