@@ -123,6 +123,9 @@ def violations(message: Message) -> dict[str, str]:
 # What stands in a pattern of the contract → what would be right, for who cannot read patterns.
 _PATTERNS = (
     ("(users|teams)/", "must be a name such as users/…, teams/…"),
+    ("(contacts|leads|customers|users)/", "must be a name such as contacts/…, leads/…, customers/…, users/…"),
+    ("(contacts|leads|customers)/", "must be a name such as contacts/…, leads/…, customers/…"),
+    ("[A-Za-z]{1,40}/", "must be a name such as customers/…"),
     ("https?://", "must be a web address such as www.example.com"),
     ("0-9+()", "must be a phone number such as +86 21 5555 0100"),
     ("{2,3}(-", "must be a language such as zh-CN"),

@@ -11,7 +11,6 @@ from chassis.call import Call, derived_id
 from chassis.jobs import every
 from chassis.shapes import time_message
 from chassis.store import Store, Tx
-from services.customer import territories
 from services.customer.domain.retention import (
     Case,
     Outcome,
@@ -20,7 +19,7 @@ from services.customer.domain.retention import (
     RunState,
     State,
 )
-from services.customer.rpc import retained
+from services.customer.rpc import retained, territories
 from services.customer.rpc.consent_log import forget
 from services.customer.rpc.holds import Held, held_by_others
 from services.customer.rpc.retained import Candidate

@@ -12,8 +12,8 @@ from chassis.events import on
 from chassis.shapes import read_date
 from chassis.shares import end_shares
 from chassis.store import Tx
-from services.customer import territories
 from services.customer.domain.customer import Customer, State
+from services.customer.rpc import territories
 from services.customer.rpc.customer import show
 
 

@@ -66,7 +66,7 @@ def filled(kind: Descriptor, above: tuple[str, ...] = ()) -> Any:
     for field in kind.fields:
         inner = field.message_type
         if inner is None:
-            value = CANARY if field.type == field.TYPE_STRING else 1
+            value = {field.TYPE_STRING: CANARY, field.TYPE_BYTES: b"1"}.get(field.type, 1)
             if field.is_repeated:
                 getattr(message, field.name).append(value)
             else:

@@ -11,10 +11,10 @@ from tradewind.customer.v1 import customer_pb2
 from tradewind.type.v1 import share_pb2
 
 from chassis.call import Call, new_id
-from services.customer import territories
 from services.customer.domain.customer import Customer
 from services.customer.domain.territory import BY_HAND, Criteria, Market, Territory
 from services.customer.jobs import settle_territories
+from services.customer.rpc import territories
 from tests.access.conftest import Company, Person
 from tests.platform import Platform, Running, refused, settle
 from tests.world import SERVICES, trade
@@ -136,6 +136,28 @@ async def test_who_works_a_territory_reaches_its_customers_and_all_that_names_th
     assert (await customers.PlaceCustomer(name=home["name"])).territory == shore.name
     await refused(customers.PlaceCustomer(name=home["name"], territory=f"territories/{new_id()}"),
                   "REFERENCE_UNKNOWN")  # fmt: skip
+
+
+async def test_a_territory_moves_with_all_below_it_and_never_below_itself(trading: Trading) -> None:
+    boss = trading.boss
+    made = [
+        await boss.CreateTerritory(territory={"display_name": name}) for name in ("East", "Shore", "Harbour")
+    ]
+    east, shore, harbour = (one.name for one in made)
+    assert (await boss.MoveTerritory(name=harbour, parent=shore)).parent == shore
+    assert (await boss.MoveTerritory(name=shore, parent=east)).parent == east
+    facts = await refused(boss.MoveTerritory(name=east, parent=harbour), "FIELD_INVALID")
+    assert facts["field"] == "parent"
+    await refused(boss.MoveTerritory(name=east, parent=f"territories/{new_id()}"), "REFERENCE_UNKNOWN")
+    above = {"name": east, "members": [trading.who.name]}
+    await boss.UpdateTerritory(territory=above, update_mask={"paths": ["members"]})
+    await trading.settle()
+    await trading.at["customer"].PlaceCustomer(name=trading.names["customers"], territory=harbour)
+    await trading.settle()
+    assert await trading.reached() == set(NOUNS), "who works a territory works those below it"
+    await boss.MoveTerritory(name=shore, parent="")
+    await trading.settle()
+    assert await trading.reached() == set()
 
 
 async def other_customer(trading: Trading) -> str:

@@ -132,16 +132,17 @@ async def test_a_call_costs_one_read_and_one_write(
     created = counted.take()
     await call["Get"](api.GetCustomerRequest(name=made.name))
     got = counted.take()
-    change = api.Customer(name=made.name, etag=made.etag, industry="steel")
+    change = api.Customer(name=made.name, etag=made.etag, description="steel")
     await call["Update"](api.UpdateCustomerRequest(
-        customer=change, update_mask=FieldMask(paths=["industry"]), request_id=new_id()))  # fmt: skip
+        customer=change, update_mask=FieldMask(paths=["description"]), request_id=new_id()))  # fmt: skip
     updated = counted.take()
     monkeypatch.undo()
     # BEGIN, the organization, (the stored answer), the record; then one statement for all writes, and COMMIT.
     assert got == (["BEGIN", "SELECT", "SELECT", "COMMIT"], 2)
     assert updated == (["BEGIN", "SELECT", "SELECT", "SELECT", "WITH", "COMMIT"], 2)
-    # A customer also takes a number, and is looked for among those there are, key by key.
-    assert created == (["BEGIN", "SELECT", "SELECT", "INSERT", "WITH", "WITH", "COMMIT"], 2)
+    # A customer also looks for its territory, all of which stay as they are meanwhile, takes a number, and is
+    # looked for among those there are, key by key.
+    assert created == (["BEGIN", *["SELECT"] * 4, "INSERT", "WITH", "WITH", "COMMIT"], 2)
 
 
 def test_a_call_that_nobody_waits_for_has_a_minute() -> None:

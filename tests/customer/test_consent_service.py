@@ -21,6 +21,7 @@ from tests.customer.test_customer_service import events_of, make
 from tests.platform import Caller, Running, refused
 
 ASKED = {"purpose": "MARKETING", "channel": "EMAIL"}
+BUDGET = {"currency_code": "CNY", "units": 100}
 
 
 async def maria(me: Caller, **more: Any) -> contact_pb2.Contact:
@@ -132,7 +133,7 @@ async def test_leads_and_private_customers_agree_too_and_companies_do_not(custom
 
 async def test_a_converted_lead_takes_along_what_was_agreed(customer: Running) -> None:
     me = somebody(customer)
-    lead = await me.CreateLead(lead={"person": "Hans Maier", "email": "hans@maier.example"})
+    lead = await me.CreateLead(lead={"person": "Hans Maier", "email": "hans@maier.example", "budget": BUDGET})
     first = await say(me, lead.name, decide_time=datetime.now(UTC) - timedelta(days=3), evidence="card")
     await say(me, lead.name, purpose="PROFILING", channel=None)
     await say(me, lead.name, "WITHDRAWN", purpose="PROFILING", channel=None)
@@ -152,7 +153,7 @@ async def test_a_converted_lead_takes_along_what_was_agreed(customer: Running) -
 
 async def test_an_objection_is_taken_along_too(customer: Running) -> None:
     me = somebody(customer)
-    lead = await me.CreateLead(lead={"person": "Hans Maier", "do_not_contact": True})
+    lead = await me.CreateLead(lead={"person": "Hans Maier", "do_not_contact": True, "budget": BUDGET})
     await say(me, lead.name)
     await me.QualifyLead(name=lead.name)
     made = await me.ConvertLead(name=lead.name)

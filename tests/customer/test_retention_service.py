@@ -91,6 +91,10 @@ async def test_a_rule_does_nothing_until_it_is_switched_on(
                           "STATE_FORBIDS")  # fmt: skip
     assert facts["state"] == "ENABLED"
     await refused(me.DeleteRetentionRule(name=rule.name), "STATE_FORBIDS")
+    other = await rule_of(me, "DISQUALIFIED_LEADS")
+    assert (await me.UpdateRetentionRule(retention_rule={"name": other.name, "months": 30})).months == 30
+    await me.DeleteRetentionRule(name=other.name)
+    assert [one.name for one in (await me.ListRetentionRules()).retention_rules] == [rule.name]
     await carried_out(customer, me)
     gone = await me.GetLead(name=lead)
     assert gone.person == "" and gone.HasField("erase_time")

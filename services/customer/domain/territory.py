@@ -39,6 +39,11 @@ class Criteria:
         return 0 < size < self.below_employees  # 0: not known
 
 
+def asked_of(customer: Customer) -> tuple[str, str, str, int]:
+    """All that criteria look at."""
+    return customer.country_code, customer.region, customer.industry, customer.employees
+
+
 @dataclass(frozen=True, kw_only=True)
 class Territory:
     """A part of the market, as access tells it."""

@@ -11,9 +11,10 @@ from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.rpc import Rpc
 from chassis.store import Tx
-from services.customer import territories
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import Customer
+from services.customer.domain.territory import asked_of
+from services.customer.rpc import territories
 from services.customer.rpc.contact import show as show_contact
 from services.customer.rpc.shown import show_customer
 from services.customer.store import refuse_bad_parent, refuse_duplicate
@@ -44,7 +45,9 @@ class CustomerRpc(Rpc):
         if before is None:
             record = await numbered(tx, record, allow_duplicate=tx.call.request.allow_duplicate)
         else:
-            record = (await territories.market(tx)).settle(record.tidy(tx.call.now.date()))
+            record = record.tidy(tx.call.now.date())
+            if asked_of(record) != asked_of(before):  # others are seldom changed, and cost a look less
+                record = (await territories.market(tx)).settle(record)
         if record.parent and (before is None or record.parent != before.parent):
             await refuse_bad_parent(tx, record)
         return record
