@@ -146,8 +146,8 @@ async def test_a_territory_moves_with_all_below_it_and_never_below_itself(tradin
     east, shore, harbour = (one.name for one in made)
     assert (await boss.MoveTerritory(name=harbour, parent=shore)).parent == shore
     assert (await boss.MoveTerritory(name=shore, parent=east)).parent == east
-    facts = await refused(boss.MoveTerritory(name=east, parent=harbour), "FIELD_INVALID")
-    assert facts["field"] == "parent"
+    facts = await refused(boss.MoveTerritory(name=east, parent=harbour), "TERRITORY_CYCLE")
+    assert facts == {"territory": east, "parent": harbour}
     await refused(boss.MoveTerritory(name=east, parent=f"territories/{new_id()}"), "REFERENCE_UNKNOWN")
     above = {"name": east, "members": [trading.who.name]}
     await boss.UpdateTerritory(territory=above, update_mask={"paths": ["members"]})
