@@ -26,8 +26,9 @@ WAYS = {"NEW": [], "WORKING": ["start"], "QUALIFIED": ["qualify"], "CONVERTED": 
 
 
 async def lead_of(caller: Caller, state: str = "NEW", **fields: Any) -> pb.Lead:
-    """A lead in that state, by the shortest way there."""
-    made = await caller.CreateLead(lead=pb.Lead(**({"company_name": "Acme"} | fields)))
+    """A lead in that state, by the shortest way there; with a currency for the deal that it may become."""
+    given = {"company_name": "Acme", "budget": Money(currency_code="CNY", units=1000)} | fields
+    made = await caller.CreateLead(lead=pb.Lead(**given))
     for verb in WAYS[state]:
         made = await getattr(caller, VERBS[verb])(name=made.name, **REASON.get(verb, {}))
     return made.lead if isinstance(made, pb.ConvertLeadResponse) else made
@@ -54,10 +55,11 @@ async def test_a_lead_is_kept_with_its_source(customer: Running) -> None:
 @pytest.mark.req("CUS-24")
 async def test_the_likeliest_leads_come_first_with_their_reasons(customer: Running) -> None:
     me = somebody(customer)
-    cold = await lead_of(me, company_name="Cold")
+    cold = await lead_of(me, company_name="Cold", budget=None)
     warm = await lead_of(
-        me, company_name="Warm", person="Ann", phone="021-5555 0101", role=contact_pb2.Contact.DECISION_MAKER
-    )
+        me, company_name="Warm", person="Ann", phone="021-5555 0101", budget=None,
+        role=contact_pb2.Contact.DECISION_MAKER,
+    )  # fmt: skip
     found = await me.ListLeads(order_by="score desc")
     assert [(lead.company_name, lead.score) for lead in found.leads] == [("Warm", 55), ("Cold", 10)]
     assert sum(reason.points for reason in warm.score_reasons) == 55
