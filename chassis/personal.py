@@ -28,6 +28,7 @@ from chassis.tables import Collection, quoted
 MOST = 500  # records of one answer
 DEEPEST = 3  # from a person to their order, its shipment, …
 NAMED = ("number", "state", "title")  # what is told beside the name of a record that only names somebody
+# Of every record, and of its keepers rather than of the person.
 EVERY = (
     "etag",
     "name",
@@ -39,7 +40,7 @@ EVERY = (
     "owner",
     "team",
     "collaborators",
-)  # fmt: skip  of every record, and of its keepers rather than of the person
+)
 
 
 @dataclass
@@ -137,9 +138,8 @@ def fate(each: Found) -> Any:
         return api.IMPERSONAL
     if collection.by_law:
         return api.KEPT_BY_LAW
-    return (
-        api.ERASABLE if collection.sealed else api.IMPERSONAL
-    )  # nothing in it but the person: it goes whole
+    # There is nothing in it but the person: it goes whole.
+    return api.ERASABLE if collection.sealed else api.IMPERSONAL
 
 
 def shown(service: str, each: Found, *, with_values: bool) -> api.PersonalRecord:

@@ -94,7 +94,7 @@ def _asked(servers: layout.Servers, process: str, asked: str) -> list[tuple[Any,
     try:
         with psycopg.connect(servers.urls(process)[0]) as db:
             return db.execute(asked).fetchall()
-    except psycopg.Error:
+    except (psycopg.OperationalError, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return []
 
 

@@ -143,7 +143,7 @@ def fates(request: Any) -> dict[str, str]:
     return {item.record: wire.PersonalDataFate.Name(item.fate) for item in request.items}
 
 
-@pytest.mark.req("SEC-08")
+@pytest.mark.req("SEC-08", "X-60")
 async def test_everything_about_a_person_is_told_as_one_document(leo: Leopoldine) -> None:
     asked = await leo.ask(EXPORT, leo.contact)
     told = await leo.boss.ExportPersonalData(name=asked.name)
@@ -172,7 +172,7 @@ async def test_the_export_is_on_record_and_keeps_nothing(leo: Leopoldine) -> Non
         assert canary not in kept and canary.encode().hex() not in kept, canary
 
 
-@pytest.mark.req("SEC-08")
+@pytest.mark.req("SEC-08", "X-60")
 async def test_a_person_is_forgotten_everywhere_and_the_figures_stay(leo: Leopoldine) -> None:
     before = await leo.figures.GetDashboard()
     asked = await leo.ask(ERASURE, leo.lead)
