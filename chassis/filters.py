@@ -21,7 +21,8 @@ from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money, Percent, Quantity, parse_scaled
 from chassis.keys import Ring
 from chassis.sealing import Find, normal_words
-from chassis.tables import Collection, quoted
+from chassis.tables import NOTHING, Collection, quoted
+from chassis.veil import VEIL
 
 DEPTH, TERMS, LONGEST = 8, 50, 4000
 WORDS = 8  # of a name
@@ -137,7 +138,7 @@ class _Parser:
         refuse_unseen(name, self.unasked, self.collection)
         if name in self.collection.questions:
             return self._question(name, operator, value)
-        base, _, part = name.partition(".")
+        base = name.partition(".")[0]
         field = self.collection.field(base)
         hidden = {"id", "version"} | self.collection.private
         if field is None or base == "version" or base in self.collection.private:
@@ -145,6 +146,13 @@ class _Parser:
             raise _no(f"there is no field {name!r}; there are name, {known}")
         if base in self.collection.sealed or name in self.collection.sealed:
             return self._sealed(field, name, operator, value)
+        if self.collection.veil and base in self.collection.veil.sealed:
+            return self._veiled(field, name, operator, value)
+        return self._open(field, name, operator, value)
+
+    def _open(self, field: Field, name: str, operator: str, value: str) -> str:
+        """A condition on what is kept as it is."""
+        base, _, part = name.partition(".")
         if field.kind is Money and part == "currency":
             return self._compare(f"{base}_currency", operator, value, name)
         if part:
@@ -188,9 +196,9 @@ class _Parser:
             tokens = list(dict.fromkeys(normal_words(value)))
         else:
             raise _no(f'{name} is kept encrypted: {name} {":" if listed else "="} "…" finds the whole value')
-        if not tokens or tokens == ["="] or len(tokens) > WORDS:
-            raise _no(f"{name} is looked for by 1 to {WORDS} words")
-        found = " AND ".join(self._by_index(find, name, token) for token in tokens)
+        if tokens == [NOTHING]:
+            tokens = []
+        found = self._indexed(find, name, tokens)
         if self.ring.strict:
             return f"({found})"
         self.params.append(
@@ -199,12 +207,38 @@ class _Parser:
         plain = "@> %s::jsonb" if listed else "ILIKE %s" if operator == ":" else "= %s"
         return f"(({found}) OR {quoted(name)} {plain})"
 
-    def _by_index(self, find: Find, name: str, token: str) -> str:
+    def _veiled(self, field: Field, name: str, operator: str, value: str) -> str:
+        """A condition on what is open in some records and sealed in others, which are found by whole values
+        and words, or not at all."""
+        open_ = self._open(field, name, operator, value)
+        find = self.collection.found_by.get(name)
+        if find is None or self.ring is None or operator not in ("=", "!=", ":"):
+            return f"({VEIL} IS NULL AND {open_})"
+        by_words = operator == ":" and find.parts
+        tokens = list(dict.fromkeys(normal_words(value))) if by_words else [f"={find.whole(value)}"]
+        if not tokens:  # nothing but signs: no name is found by them
+            return f"({VEIL} IS NULL AND {open_})"
+        if operator == "!=":
+            return f"(({VEIL} IS NOT NULL OR {open_}) AND NOT {self._indexed(find, name, tokens)})"
+        if operator == ":":
+            return f"(({VEIL} IS NULL AND {open_}) OR ({self._indexed(find, name, tokens)}))"
+        # Two ways to a few rows: joined by OR, all the organization's would be read.
+        table, mine = self.collection.name, self.params.pop()
+        self.params += [self.ring.tenant, mine]
+        openly = f"SELECT id FROM {table} WHERE tenant_id = %s AND {VEIL} IS NULL AND {open_}"
+        return f"id IN ({openly} UNION ALL {self._index_rows(find, name, tokens[0])})"
+
+    def _indexed(self, find: Find, name: str, tokens: list[str]) -> str:
+        if not 0 < len(tokens) <= WORDS:
+            raise _no(f"{name} is looked for by 1 to {WORDS} words")
+        return " AND ".join(f"id IN ({self._index_rows(find, name, token)})" for token in tokens)
+
+    def _index_rows(self, find: Find, name: str, token: str) -> str:
+        """The rows that the blind index has for a token."""
         assert self.ring
         field = f"{self.collection.name}.{name}"
         self.params += [self.ring.tenant, field, self.ring.digests(field, token, shared=find.shared)]
-        wanted = "tenant_id = %s AND field = %s AND digest = ANY(%s)"
-        return f"id IN (SELECT record FROM blind_index WHERE {wanted})"
+        return "SELECT record FROM blind_index WHERE tenant_id = %s AND field = %s AND digest = ANY(%s)"
 
     def _compare(self, column: str, operator: str, value: Any, name: str) -> str:
         if operator == ":":

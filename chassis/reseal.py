@@ -223,10 +223,8 @@ class Reseal:
 
     def _update(self, part: Collection[Any], tenant: str, due: dict[str, tuple[Any, list[Any]]]) -> list[str]:
         """Put the sealed cells into the rows that are still of the version they were read in."""
-        ats = [at for _, at in part.ways] + [len(part.columns) - 1]
-        names = [part.columns[at] for at in ats]
-        types = ["jsonb" if str(part.table.c[name].type) == "JSONB" else "text" for name in names[:-1]]
-        casts = ", ".join(f"%s::{kind}[]" for kind in ["text", "bigint", *types, "bytea"])
+        names = [part.columns[at] for at in part.resealed]
+        casts = ", ".join(f"%s::{kind}[]" for kind in ["text", "bigint", *part.types_of(names)])
         changes = ", ".join(f"{quoted(name)} = v.{quoted(name)}" for name in names)
         listed = ", ".join(map(quoted, names))
         versions = [record.version for record, _ in due.values()]

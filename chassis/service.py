@@ -45,6 +45,7 @@ from chassis.shapes import SHAPES
 from chassis.shares import end_run_out_shares, shares_of
 from chassis.store import Store
 from chassis.tls import Guard, Identity
+from chassis.veil import check_veiled
 
 log = logging.getLogger(__name__)
 SERVER_OPTIONS = [
@@ -97,6 +98,7 @@ class Runtime:
         for shape in SHAPES:
             if (kept := self.store.collections.get(shape.record)) is not None:
                 check_declared(shape, kept.sealed)
+                check_veiled(shape.message.DESCRIPTOR, kept.veil)
         self.server = Server(service.name, self.store, self.validator, self.clients)
         self.watch = Watch(service.name, self.store, service.checks, self.jobs)
         self.trail = self.server.recorder.trail

@@ -6,7 +6,7 @@ Every table leads its keys with `tenant_id` and stands under row-level security 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
@@ -21,6 +21,7 @@ from chassis.kernel.share import Share
 from chassis.keys import Ring
 from chassis.scope import PLAIN, Place
 from chassis.sealing import Broken, Lock, Sealed, ways_of
+from chassis.veil import VEIL, Veil
 
 _POSTGRES = PsycopgDialect()  # type: ignore[no-untyped-call]
 R = TypeVar("R", bound=Record)
@@ -49,6 +50,7 @@ def placed_column() -> sa.Column[Any]:
     return sa.Column(TERRITORY, sa.Text(), nullable=False, server_default="")
 
 
+NOTHING = "="  # the token of a veiled field that is empty
 PERSON_KEY = "person_key"  # the generation that the row's values are sealed under, and the salt of their key
 
 
@@ -77,7 +79,7 @@ class Collection(Generic[R]):
     *placed* records are in the territory of the customer that they name: a column that the database keeps by
     itself (schema.PLACE), and the scope looks at.
     *sealed* names the personal fields and how each is looked for: they are kept encrypted, with the salt of
-    the person's key in the row; everything above sees plain values.
+    the person's key in the row; everything above sees plain values. *veil* seals more of some of the records.
     *about* are the fields that name whom a record is about, *names* the texts that call people by name;
     *by_law* says that law asks for such records to be kept as they are, whoever wants to be forgotten.
     """
@@ -92,9 +94,9 @@ class Collection(Generic[R]):
         follows: tuple[str, str] = ("", ""), sealed: Sealed | None = None,
         within: tuple[str, *tuple[type[Record], ...]] | None = None,
         questions: Mapping[str, Question] | None = None, about: Sequence[str] = (), names: Sequence[str] = (),
-        by_law: bool = False, placed: bool = False,
+        by_law: bool = False, placed: bool = False, veil: Veil | None = None,
     ) -> None:  # fmt: skip
-        self.placed = placed
+        self.placed, self.veil = placed, veil
         self.about, self.names, self.by_law = tuple(about), tuple(names), by_law
         self.sealed, self.within, self.questions = dict(sealed or {}), within, dict(questions or {})
         self.record, self.index, self.unique = record, index, unique
@@ -112,6 +114,9 @@ class Collection(Generic[R]):
             for column in field.columns:
                 column.primary_key = field.name == "id"
                 columns.append(column)
+        if self.veil:
+            self.veil.attach(self.record)
+            columns.append(sa.Column(VEIL, sa.Text(), nullable=True))
         if self.sealed:
             columns.append(sa.Column(PERSON_KEY, sa.LargeBinary(), nullable=True))
         rules = [
@@ -152,8 +157,7 @@ class Collection(Generic[R]):
         self.select = f"SELECT {listed} FROM {self.name} WHERE tenant_id = %s"
         self.insert = f"INSERT INTO {self.name} (tenant_id, {listed}) VALUES (%s, {slots}) RETURNING 1"
         written = [self.table.c[column] for column in ("tenant_id", *self.columns)]
-        types = [column.type.compile(_POSTGRES) for column in written]
-        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        arrays = ", ".join(f"%s::{kind}[]" for kind in self.types_of(column.name for column in written))
         self.insert_many = (
             f"INSERT INTO {self.name} (tenant_id, {listed}) SELECT * FROM unnest({arrays}) RETURNING 1"
         )
@@ -163,11 +167,17 @@ class Collection(Generic[R]):
         self.delete = f"DELETE FROM {self.name} WHERE tenant_id = %s AND id = %s AND version = %s RETURNING 1"
         self._changed = [i for i, column in enumerate(self.columns) if column != "id"]
 
+    def types_of(self, columns: Iterable[str]) -> list[str]:
+        """What PostgreSQL calls the types of columns."""
+        return [self.table.c[column].type.compile(_POSTGRES) for column in columns]
+
     def row(self, record: R, lock: Lock | None = None, *, plain: bool = False) -> list[Any]:
         """The record's cells in the order of `columns`, sealed with a *lock* unless they stay *plain*."""
         cells: list[Any] = []
+        veil = self.veil if lock and not plain and self.veil and self.veil.covers(record) else None
+        open_ = veil.bare(record) if veil else record
         for name, to, two in self._to_cells:
-            value = getattr(record, name)
+            value = getattr(open_, name)
             if two:
                 cells += (None, None) if value is None else to(value)
             else:
@@ -175,16 +185,21 @@ class Collection(Generic[R]):
         if self.sealed:
             for way, at in self.ways if lock and not plain else ():
                 cells[at] = way.into(getattr(record, way.name), lock)
+            if self.veil:
+                cells.append(veil.seal(record, lock) if veil and lock else None)
             cells.append(lock.person_key if lock else None)
         return cells
 
     def sealed_cells(self, record: R, lock: Lock) -> list[Any]:
-        """Of the record's cells those of `ways`, sealed, and what is kept of the person's key."""
-        return [*(way.into(getattr(record, way.name), lock) for way, _ in self.ways), lock.person_key]
+        """Of the record's cells those that sealing has a part in (`resealed`)."""
+        row = self.row(record, lock)
+        return [row[at] for at in self.resealed]
 
     def personal(self, record: R) -> bool:
         """Whether the record says anything that has to be sealed."""
-        return any(way.says(getattr(record, way.name)) for way, _ in self.ways)
+        return any(way.says(getattr(record, way.name)) for way, _ in self.ways) or bool(
+            self.veil and self.veil.covers(record)
+        )
 
     def refuse_erased(self, record: R) -> None:
         """PERSON_ERASED when a record whose person was erased says something personal again."""
@@ -193,6 +208,8 @@ class Collection(Generic[R]):
         for way, _ in self.ways:
             if way.says(getattr(record, way.name)):
                 raise Refused("PERSON_ERASED", field=way.name, name=self.prefix + record.id)
+        if self.veil and (name := self.veil.covers(record)):
+            raise Refused("PERSON_ERASED", field=name, name=self.prefix + record.id)
 
     def emptied(self, record: R) -> R:
         """The record without anything that has to be sealed."""
@@ -201,10 +218,16 @@ class Collection(Generic[R]):
     def tokens(self, record: R) -> set[tuple[str, str, bool]]:
         """(field, token, whether looked for everywhere) of all that finds the record in the blind index."""
         found: set[tuple[str, str, bool]] = set()
+        veiled = self.veil.sealed if self.veil else {}
+        covered = bool(self.veil and self.veil.covers(record))
         for name, find in self.found_by.items():
+            if name in veiled and not covered:
+                continue
             value = getattr(record, name)
             for one in value if isinstance(value, tuple) else (value,):
-                found |= {(f"{self.name}.{name}", token, find.shared) for token in find.tokens(one)}
+                # That there is nothing is looked for as well: the open cell does not tell.
+                tokens = find.tokens(one) or ({NOTHING} if name in veiled else set())
+                found |= {(f"{self.name}.{name}", token, find.shared) for token in tokens}
         return found
 
     def changed(self, row: Sequence[Any]) -> list[Any]:
@@ -222,13 +245,24 @@ class Collection(Generic[R]):
         for name, missing in self._missing:
             if values[name] is None:
                 values[name] = missing
+        if self.veil:
+            self._lift(values, row, ring)
         made = object.__new__(self.record)  # its __init__ would only set the same, one by one
         object.__setattr__(made, "__dict__", values)
         return made
 
-    def _open(self, values: dict[str, Any], row: Sequence[Any], ring: Ring | None) -> None:
+    def _lock(self, row: Sequence[Any], ring: Ring | None) -> tuple[Lock | None, bool]:
+        """(what opens the row's cells, whether it is somebody's work where one is plain)."""
         lock = ring.lock(row[-1], self.name, row[0]) if ring and row[-1] else None
-        strict = ring is not None and ring.strict
+        return lock, ring is not None and ring.strict
+
+    def _lift(self, values: dict[str, Any], row: Sequence[Any], ring: Ring | None) -> None:
+        assert self.veil
+        if row[-2] or values[self.veil.field] == self.veil.value:
+            self.veil.lift(values, row[-2], *self._lock(row, ring))
+
+    def _open(self, values: dict[str, Any], row: Sequence[Any], ring: Ring | None) -> None:
+        lock, strict = self._lock(row, ring)
         for way, at in self.ways:
             try:
                 values[way.name] = way.out(row[at], lock, strict)
@@ -243,7 +277,8 @@ class Collection(Generic[R]):
         ]
         self._made: list[tuple[str, int, Any, bool]] = []
         ways = {way.name: way for way in ways_of(self.sealed, self.by_name)}
-        self.found_by = {name: find for name, find in self.sealed.items() if find}
+        below = self.veil.sealed if self.veil else {}
+        self.found_by = {name: find for name, find in (self.sealed | below).items() if find}
         self.ways: list[tuple[Any, int]] = []
         for field in self.fields:
             if field.name in ways:
@@ -255,6 +290,9 @@ class Collection(Generic[R]):
                 self._made.append((field.name, at, field.back, field.two))
             at += len(field.columns)
         self._plain, self._cells = plain, itemgetter(*cells)
+        veiled = [self.columns.index(column.name) for name in below for column in self.by_name[name].columns]
+        last = range(len(self.columns) - (2 if self.veil else 1), len(self.columns))
+        self.resealed = [*(at for _, at in self.ways), *veiled, *last] if self.sealed else []
         self._missing = [
             (field.name, self.defaults[field.name]) for field in self.fields
             if not field.optional and field.name in self.defaults

@@ -9,12 +9,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
+from chassis.keys import Ring
 from chassis.personal import Person
-from chassis.sealing import EMAIL, NAME, PHONE
+from chassis.sealing import EMAIL, NAME, PHONE, Find
 from chassis.store import Collection, Rows, Shares, Store, Tx
 from chassis.tables import Question
 from chassis.territories import customer_territories
+from chassis.veil import Veil
 from services.customer.domain import consent as consents
+from services.customer.domain import tax_id as tax_ids
 from services.customer.domain.consent import Consent
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import DEEPEST, Customer, Kind, check_ancestors
@@ -22,6 +25,7 @@ from services.customer.domain.lead import Lead
 from services.customer.domain.retention import RetentionRule, RetentionRun
 
 R = TypeVar("R", bound=Record)
+TAX_ID = Find(lambda text: tax_ids.compact(text).casefold())
 # Who somebody is, at whose door: city and country stay open, people look for customers by them.
 ADDRESS = ("addresses.recipient", "addresses.street", "addresses.district", "addresses.postal_code")
 
@@ -69,6 +73,24 @@ class CustomerStore(Store):
         unique=(("number",), ("external_id",)),
         private=("name_key", "legal_key"),
         sealed={"emails": EMAIL, "phones": PHONE} | dict.fromkeys(ADDRESS),
+        # Lists are sorted by the number of somebody whose name is nobody else's business.
+        veil=Veil(
+            "kind",
+            Kind.PERSON,
+            sealed={"display_name": NAME, "legal_name": NAME, "tax_id": TAX_ID}
+            | dict.fromkeys(("website", "founding_year", "needs", "history", "description")),
+            instead={"display_name": "number"},
+            # Chosen by, or kept by others' numbers, or our own words and judgement.
+            stays=(
+                "addresses",
+                "buying_preferences",
+                "external_id",
+                "grade",
+                "grade_reason",
+                "state_reason",
+                "tags",
+            ),
+        ),
         questions=MAY_CONTACT,
     )
     contacts = Collection(
@@ -163,34 +185,37 @@ async def refuse_duplicate(tx: Tx, customer: Customer) -> None:
     Looks beyond the caller's scope: who asks has to hear of a colleague's customer. The number taken just
     before keeps creations of one organization in line, so that two at once cannot both find nothing.
     """
-    asked, params = alike(tx.call.tenant, customer)
+    asked, params = alike(tx.seals.ring, customer)
     for other in await tx.rows(asked, params) if asked else ():
-        field = "tax_id" if customer.tax_id and other["tax_id"] == customer.tax_id else "display_name"
         raise Refused(
-            "DUPLICATE_CUSTOMER", field=field, match=field, other=f"customers/{other['id']}",
-            number=other["number"], owner=other["owner"],
+            "DUPLICATE_CUSTOMER", field=other["match"], match=other["match"],
+            other=f"customers/{other['id']}", number=other["number"], owner=other["owner"],
         )  # fmt: skip
 
 
-def alike(tenant: str, customer: Customer) -> tuple[str, list[Any]]:
+def alike(ring: Ring, customer: Customer) -> tuple[str, list[Any]]:
     """The question for the first of those like a customer, with its parameters; "" if none can be."""
-    arms: list[tuple[str, Any]] = []
+    arms: list[tuple[str, list[Any]]] = []
     # Most have no tax id or legal name: said, so that PostgreSQL does not take that for what is looked for.
     if customer.tax_id:
-        arms.append(("tax_id > '' AND tax_id = %s", customer.tax_id))
+        arms.append(("tax_id > '' AND tax_id = %s", [customer.tax_id]))
+        known = ring.digests("customers.tax_id", f"={TAX_ID.whole(customer.tax_id)}", shared=False)
+        by_index = "SELECT record FROM blind_index WHERE tenant_id = %s AND field = %s AND digest = ANY(%s)"
+        arms.append((f"id IN ({by_index})", [ring.tenant, "customers.tax_id", known]))
+    by_id = len(arms)
     if customer.kind is Kind.COMPANY:
         like = "kind = 'COMPANY' AND {0} > '' AND {0} = %s"
         keys = {key for key in (customer.name_key, customer.legal_key) if key}
-        arms += [(like.format(column), key) for column in ("name_key", "legal_key") for key in sorted(keys)]
+        arms += [(like.format(column), [key]) for column in ("name_key", "legal_key") for key in sorted(keys)]
     # Each is looked up by itself, and sorted only when it was found: joined by OR, asked for the first, or
     # given as arrays, they are looked for in all customers of the organization once the plan is kept.
     likes = " UNION ALL ".join(
-        "SELECT id, number, owner, tax_id FROM customers"
+        f"SELECT id, number, owner, '{'tax_id' if at < by_id else 'display_name'}' AS match FROM customers"
         f" WHERE tenant_id = %s AND delete_time IS NULL AND {condition}"
-        for condition, _ in arms
+        for at, (condition, _) in enumerate(arms)
     )
-    asked = f"WITH alike AS MATERIALIZED ({likes}) SELECT * FROM alike ORDER BY id LIMIT 1"
-    return asked if arms else "", [value for _, like in arms for value in (tenant, like)]
+    asked = f"WITH alike AS MATERIALIZED ({likes}) SELECT * FROM alike ORDER BY id, match DESC LIMIT 1"
+    return asked if arms else "", [value for _, values in arms for value in (ring.tenant, *values)]
 
 
 async def refuse_bad_parent(tx: Tx, customer: Customer) -> None:

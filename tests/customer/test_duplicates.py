@@ -10,6 +10,7 @@ import psycopg
 
 from chassis import migrate
 from chassis.call import new_id
+from chassis.keys import SEALED, Ring
 from services.customer.domain.customer import Customer
 from services.customer.store import CustomerStore, alike
 from tests.servers import Servers
@@ -28,10 +29,10 @@ def test_those_like_a_new_customer_are_looked_up_by_their_keys(servers: Servers)
         for n in range(MANY)
     ]
     wanted = Customer(id="new", display_name="Like", tax_id="T7", name_key="like 1999", legal_key="like 8")
-    asked, params = alike(here, wanted)
+    asked, params = alike(Ring(here, SEALED, {1: bytes(32)}), wanted)
     place = count(1)
     prepared = re.sub("%s", lambda _: f"${next(place)}", asked)
-    said = ", ".join(f"'{value}'" for value in params)
+    said = ", ".join(f"'{value}'" if isinstance(value, str) else f"ARRAY{value}" for value in params)
     with psycopg.connect(owner, autocommit=True) as db:
         db.execute("SELECT set_config('app.tenant_id', %s, false)", [here])
         db.cursor().executemany(kept.insert, [[here, *kept.row(one)] for one in crowd])

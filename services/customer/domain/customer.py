@@ -185,7 +185,7 @@ class Customer(Owned, Erasable):
     consents: tuple[Standing, ...] = ()  # what the consent log of a private customer comes to
     territory: str = ""  # "territories/…"
     territory_reason: str = ""  # the criteria that put it there, or BY_HAND
-    name_key: str = ""  # likeness of display_name: duplicates are looked for by it
+    name_key: str = ""  # likeness of a company's display_name: duplicates are looked for by it
     legal_key: str = ""  # likeness of legal_name
 
     def tidy(self, today: date) -> Customer:
@@ -198,8 +198,8 @@ class Customer(Owned, Erasable):
             tax_id=tax_ids.compact(self.tax_id),
             needs=tuple(need.dated(today) for need in self.needs),
             currency=self.currency or (self.credit_limit.currency if self.credit_limit else ""),
-            name_key=likeness(display_name),
-            legal_key=likeness(legal_name),
+            name_key=likeness(display_name) if self.kind is Kind.COMPANY else "",
+            legal_key=likeness(legal_name) if self.kind is Kind.COMPANY else "",
         )
 
     def check(self) -> None:
@@ -231,9 +231,7 @@ class Customer(Owned, Erasable):
         return replace(
             self,
             display_name=self.number,
-            name_key=likeness(self.number),
             legal_name="",
-            legal_key="",
             tax_id="",
             website="",
             founding_year=0,
