@@ -2,6 +2,7 @@
 
 Two pairs of gateway and customer service at one database. The plain pair identifies the caller, mints and
 verifies their token, decides by permission, scope and field rules; the other one believes everybody.
+What a process spends when nobody asks is taken off: of a pair, one alone numbers facts and has other turns.
 """
 
 from __future__ import annotations
@@ -23,52 +24,69 @@ from stack.api import Api
 from stack.supervisor import Child, wait_ready
 
 CLIENTS, PEOPLE = 16, 8
-SECONDS = 4.0
+SECONDS, REST = 4.0, 8.0
 CUSTOMERS = 60  # of each representative
 PASSWORD = "tall grass by the river"
 
 
+class Pair:
+    """A gateway and its customer service, with the PostgreSQL of all."""
+
+    def __init__(self, found: Rig, door: tuple[str, int], pids: dict[str, int]) -> None:
+        self.found, self.door, self.pids = found, door, pids
+        self.idle: dict[str, float] = {}  # CPU seconds in a second in which nobody asks
+
+    def spent(self) -> dict[str, float]:
+        """CPU seconds so far."""
+        return {name: spent(pid) for name, pid in self.pids.items()} | {
+            "postgres": self.found.cpu()["postgres"]
+        }
+
+    async def rest(self, seconds: float) -> None:
+        """Learn what is spent while nobody asks."""
+        before = self.spent()
+        await asyncio.sleep(seconds)
+        self.idle = {name: used / seconds for name, used in since(before, self.spent()).items()}
+
+    async def load(self, requests: list[Callable[[], bytes]], seconds: float) -> Sample:
+        """What the requests cost beyond that."""
+        before = self.spent()
+        done = await load.http(self.door, turns(requests), clients=CLIENTS, seconds=seconds)
+        used = since(before, self.spent())
+        cost = {name: used[name] - self.idle[name] * done.seconds for name in used}
+        return Sample(done.count, done.seconds, cost, done.times)
+
+
 async def measure(bench: Bench) -> None:
     """One customer read, and a page of 50, by representatives who reach their own records alone."""
-    with rig("customer", "gateway", broker=False) as found:
+    with rig("customer", "gateway") as found:
         tokens, names = await asyncio.to_thread(_representatives, found)
         found.analyze("customer")
         with _unguarded(found) as (door, pids):
-            guarded = {name: found.pid(name) for name in ("gateway", "customer")}
+            guarded = Pair(found, found.http, {name: found.pid(name) for name in ("gateway", "customer")})
+            unguarded = Pair(found, door, pids)
+            for pair in (guarded, unguarded):
+                await pair.rest(bench.seconds(REST))
             for work, paths in (
                 ("a customer read", [f"/v1/{name}" for name in names]),
                 ("a page of 50 customers", ["/v1/customers?pageSize=50"] * PEOPLE),
             ):
-                await _measure(bench, found, work, list(zip(tokens, paths, strict=True)), guarded, door, pids)
+                await _measure(bench, work, list(zip(tokens, paths, strict=True)), guarded, unguarded)
 
 
 async def _measure(
-    bench: Bench, found: Rig, work: str, asked: list[tuple[str, str]], guarded: dict[str, int],
-    door: tuple[str, int], unguarded: dict[str, int],
-) -> None:  # fmt: skip
+    bench: Bench, work: str, asked: list[tuple[str, str]], guarded: Pair, unguarded: Pair
+) -> None:
     made = [load.request("GET", path, token) for token, path in asked]
     requests = [partial(_same, request) for request in made]
     seconds = bench.seconds(SECONDS)
     runs = await bench.interleave(
-        guarded=lambda: _load(found, found.http, guarded, requests, seconds),
-        unguarded=lambda: _load(found, door, unguarded, requests, seconds),
+        guarded=lambda: guarded.load(requests, seconds), unguarded=lambda: unguarded.load(requests, seconds)
     )
     bench.row(f"CPU of {work}, who asks and what they may found out", "the same, everybody believed",
               runs.ratio("guarded", "unguarded", Sample.cost), ("at most", 1.10))  # fmt: skip
     for name in ("guarded", "unguarded"):
         bench.costs_of(f"{work}, {name}", runs, name)
-
-
-async def _load(
-    found: Rig, door: tuple[str, int], pids: dict[str, int], requests: list[Callable[[], bytes]],
-    seconds: float,
-) -> Sample:  # fmt: skip
-    def now() -> dict[str, float]:
-        return {name: spent(pid) for name, pid in pids.items()} | {"postgres": found.cpu()["postgres"]}
-
-    before = now()
-    done = await load.http(door, turns(requests), clients=CLIENTS, seconds=seconds)
-    return Sample(done.count, done.seconds, since(before, now()), done.times)
 
 
 def _same(request: bytes) -> bytes:
