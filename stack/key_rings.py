@@ -103,4 +103,5 @@ def _all(done: str, work_on: Callable[[Reseal], int]) -> int:
                 raise NotPossible(f"{process}.master is not the key that its data are under.") from None
     for database, count in counts.items():
         console.print(f"{database}: {count:,} rows {done}.")
+    console.print(f"{sum(counts.values()):,} rows of {len(counts)} databases {done}.")
     return 0

@@ -11,7 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.date_pb2 import Date
 from tradewind.customer.v1 import customer_pb2
 
-from chassis import filters
+from chassis import filters, migrate
 from chassis.call import new_id
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
@@ -209,6 +209,22 @@ async def test_what_lies_open_from_before_is_read_found_and_then_sealed(kept: Ke
     with pytest.raises(Refused, match="SEALED_VALUE_BROKEN"):
         async with kept.store.begin(call(tenant)) as tx:
             await tx.get(Customer, "customers/c1")
+
+
+@pytest.mark.parametrize(("kind", "phase"), [(Kind.PERSON, "SEALING"), (Kind.COMPANY, "SEALED")])
+def test_the_next_start_seals_where_anybody_lies_open(kept: Kept, kind: Kind, phase: str) -> None:
+    kept.below("ALTER TABLE customers DROP COLUMN veil")  # as the release before left it
+    kept.below("UPDATE alembic_version SET version_num = '0014'")
+    part, made = CustomerStore.customers, Customer(id="c1", version=1, kind=kind, display_name="Somebody")
+    at = part.columns.index("veil")
+    cells = [cell for n, cell in enumerate(part.row(made)) if n != at]
+    columns = ", ".join(column for n, column in enumerate(part.columns) if n != at)
+    kept.below(
+        f"INSERT INTO customers (tenant_id, {columns}) VALUES ({', '.join(['%s'] * (len(cells) + 1))})",
+        new_id(), *cells,
+    )  # fmt: skip
+    assert migrate.upgrade("services.customer", kept.owner, kept.app) == ["0015"]
+    assert kept.below("SELECT phase FROM sealing") == [(phase,)]
 
 
 def test_who_has_a_name_is_looked_up_and_not_read_for(kept: Kept) -> None:
