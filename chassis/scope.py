@@ -36,7 +36,8 @@ class Place:
     rows of `collaborations`, which an index finds, instead of in the column *people* alone. *follows*
     names the column of another record whose shares reach these too: *leader* is its prefix. A read model of
     other services' records names in *named* the column with their whole names, and in *shares* the table of
-    what it knows of their shares. *territory* is the column with the territory of the record's customer.
+    what it knows of their shares. *territory* is the column with the territory of the record's customer, or
+    *above* the table of the followed records that have it.
     """
 
     owner: str = "owner"
@@ -48,6 +49,7 @@ class Place:
     named: str = ""
     shares: str = "shares"
     territory: str = ""
+    above: str = ""
 
 
 PLAIN = Place()
@@ -98,6 +100,10 @@ def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
     if place.territory and call.scope == "territory" and call.territories:
         parts = array(list(call.territories))
         found.append(Arm("TERRITORY", f"{place.territory} = ANY(%s::text[])", [parts]))
+    if place.above and call.scope == "territory" and call.territories:
+        of = f"SELECT '{place.leader}' || id FROM {place.above} WHERE tenant_id = %s"
+        sql = f"{place.follows} = ANY(ARRAY({of} AND territory = ANY(%s::text[])))"
+        found.append(Arm("TERRITORY", sql, [call.tenant, array(list(call.territories))]))
     wanted = accesses(call.permission)
     if place.noun and shared and wanted:
         of, params = _shares(call, place.noun, wanted, f"{place.noun}{one}" if one else "")

@@ -74,7 +74,7 @@ class Store:
         if any(isinstance(part, Shares) for part in cls.collections.values()):
             for part in cls.collections.values():
                 if part.owned:
-                    part.be_shared()
+                    part.be_shared(getattr(cls, part.follows[1], None))
         cls.seals = any(part.sealed for part in cls.collections.values())
         found = [find for part in cls.collections.values() for find in part.found_by.values()]
         cls.looks_everywhere = any(find.shared for find in found)

@@ -129,12 +129,18 @@ class Collection(Generic[R]):
         self._statements()
         self._ways()
 
-    def be_shared(self) -> None:
+    @property
+    def lies(self) -> bool:
+        """Whether its rows say in which territory they are."""
+        return self.placed or TERRITORY in self.by_name
+
+    def be_shared(self, leader: Collection[Any] | None) -> None:
         """Its records can be shared: the scope looks at shares and at the rows of `collaborations`."""
-        column, leader = self.follows
+        column, name = self.follows
         self.place = Place(
-            noun=self.prefix, follows=quoted(column) if column else "", leader=f"{camel(leader)}/",
-            territory=TERRITORY if self.placed or TERRITORY in self.by_name else "",
+            noun=self.prefix, follows=quoted(column) if column else "", leader=f"{camel(name)}/",
+            territory=TERRITORY if self.lies else "",
+            above=name if leader and leader.lies and not self.lies else "",
         )  # fmt: skip
 
     def _indexes(self) -> None:

@@ -12,6 +12,7 @@ from chassis.kernel.refusals import Refused
 from chassis.resync import Loss, after_restoring, put_away
 from chassis.shapes import read_money
 from chassis.store import derived_id
+from chassis.territories import follow_restored
 from services.contract.domain import contract as contracts
 from services.contract.domain import invoice as invoices
 from services.contract.domain.contract import Contract
@@ -20,7 +21,7 @@ from services.contract.domain.invoice import Invoice
 from services.contract.rpc.contract import progress
 from services.contract.rpc.credit import changed, follow, release
 from services.contract.rpc.shown import show_contract, show_invoice
-from services.contract.store import exposure_of
+from services.contract.store import ContractStore, exposure_of
 
 Order = order_pb2.Order
 _UNPROMISED = (Order.DRAFT, Order.CANCELLED)
@@ -124,3 +125,9 @@ async def draft_for_what_was_won(loss: Loss) -> None:
                 what = "is gone" if deal is None else "is not won"
                 said = f"{contract.number} is for {contract.opportunity}, which {what}"
                 loss.report(tx, tx.name(contract), "LOOK", said)
+
+
+@after_restoring("customer")
+async def lie_where_customers_lie(loss: Loss) -> None:
+    """Records are in the territories that their customers are in now."""
+    await follow_restored(loss, ContractStore.customer_territories, customer_pb2.ListCustomersRequest)

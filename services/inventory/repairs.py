@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tradewind.contract.v1 import contract_pb2, credit_pb2, invoice_pb2
+from tradewind.customer.v1 import customer_pb2
 from tradewind.inventory.v1 import events_pb2
 
 from chassis.kernel.refusals import Refused
 from chassis.resync import Loss, after_restoring, put_away
 from chassis.shapes import money_message
 from chassis.store import derived_id
+from chassis.territories import follow_restored
 from services.inventory.domain.order import Order, State
 from services.inventory.domain.shipment import Shipment
-from services.inventory.store import show_order
+from services.inventory.store import InventoryStore, show_order
 
 _PROMISED = frozenset(State) - {State.DRAFT, State.CONFIRMING, State.CANCELLED}
 # What the contract service says when the answer is no, and stays no.
@@ -87,3 +89,9 @@ async def order_what_was_signed(loss: Loss) -> None:
             else:
                 said = f"{order.number} is for {order.contract}, which is not signed"
                 loss.report(tx, tx.name(order), "LOOK", said)
+
+
+@after_restoring("customer")
+async def lie_where_customers_lie(loss: Loss) -> None:
+    """Records are in the territories that their customers are in now."""
+    await follow_restored(loss, InventoryStore.customer_territories, customer_pb2.ListCustomersRequest)

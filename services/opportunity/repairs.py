@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tradewind.access.v1 import organization_pb2
 from tradewind.contract.v1 import quote_pb2
-from tradewind.customer.v1 import lead_pb2
+from tradewind.customer.v1 import customer_pb2, lead_pb2
 
 from chassis.resync import Loss, after_restoring
+from chassis.territories import follow_restored
 from services.opportunity.domain.opportunity import Opportunity
 from services.opportunity.store import OpportunityStore
 
@@ -50,3 +51,9 @@ async def use_the_currency_as_it_is(loss: Loss) -> None:
         elif organization.currency:
             values = {"value": organization.currency}
             tx.put(OpportunityStore.settings, key={"name": "currency"}, values=values)
+
+
+@after_restoring("customer")
+async def lie_where_customers_lie(loss: Loss) -> None:
+    """Records are in the territories that their customers are in now."""
+    await follow_restored(loss, OpportunityStore.customer_territories, customer_pb2.ListCustomersRequest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from tradewind.access.v1 import role_pb2
 from tradewind.analytics.v1 import deals_pb2, revenue_pb2
@@ -11,6 +12,7 @@ from tradewind.customer.v1 import customer_pb2
 from tradewind.type.v1 import share_pb2
 
 from chassis.call import Call, new_id
+from chassis.resync import EVER, Loss, repairs_of
 from services.customer.domain.customer import Customer
 from services.customer.domain.territory import BY_HAND, Criteria, Market, Territory
 from services.customer.jobs import settle_territories
@@ -113,6 +115,11 @@ async def test_who_works_a_territory_reaches_its_customers_and_all_that_names_th
     assert (moved.territory, moved.territory_reason) == (shore.name, "country_code CN, region 华东")
     await trading.settle()
     assert await trading.reached() == set(NOUNS) and await trading.figures() == (1, 1)
+    # Versions of a contract name no customer: they are reached with their contract.
+    token, contract = await trading.token(), trading.services["contract"]
+    versions = contract.method("ListContractVersions", token)
+    (version,) = (await versions()).contract_versions
+    assert await contract.method("GetContractVersion", token)(name=version.name) == version
     # Why, and who else.
     told = await boss.ExplainAccess(user=trading.who.name, record=trading.names["invoices"])
     assert (told.allowed, told.scope, told.territory) == (True, role_pb2.Role.TERRITORY, shore.name)
@@ -136,6 +143,36 @@ async def test_who_works_a_territory_reaches_its_customers_and_all_that_names_th
     assert (await customers.PlaceCustomer(name=home["name"])).territory == shore.name
     await refused(customers.PlaceCustomer(name=home["name"], territory=f"territories/{new_id()}"),
                   "REFERENCE_UNKNOWN")  # fmt: skip
+
+
+async def test_after_a_restoration_records_lie_where_their_customers_do_again(trading: Trading) -> None:
+    """Of what a customer service told that was then restored, nothing is left in those who had heard it."""
+    boss, home = trading.boss, trading.names["customers"]
+    kept = await boss.CreateTerritory(territory={"display_name": "Kept", "members": [trading.who.name]})
+    await trading.settle()
+    await trading.at["customer"].PlaceCustomer(name=home, territory=kept.name)
+    await trading.settle()
+    assert await trading.reached() == set(NOUNS)
+    tenant = trading.company.tenant
+    for name in ("opportunity", "contract", "inventory"):
+        service = trading.services[name]
+        lost = "UPDATE customer_territories SET territory = 'territories/lost' WHERE tenant_id = %s"
+        gone = "INSERT INTO customer_territories VALUES (%s, 'customers/gone', 'territories/lost')"
+        with psycopg.connect(service.owner_url) as db:
+            db.execute(lost, [tenant])
+            db.execute(gone, [tenant])
+    assert await trading.reached() == {"customers", "contacts"}
+    for name in ("opportunity", "contract", "inventory"):
+        service = trading.services[name]
+        call = Call(tenant=tenant, user=f"services/{name}", clients=service.runtime.clients)
+        loss = Loss("customer", "the next", EVER, service.store, call)
+        for repair in repairs_of(service.runtime.service.repairs)["customer"]:
+            await repair(loss)
+        with psycopg.connect(service.owner_url) as db:
+            rows = db.execute("SELECT customer, territory FROM customer_territories WHERE tenant_id = %s AND"
+                              " territory <> ''", [tenant]).fetchall()  # fmt: skip
+        assert rows == [(home, kept.name)]
+    assert await trading.reached() == set(NOUNS)
 
 
 async def test_a_territory_moves_with_all_below_it_and_never_below_itself(trading: Trading) -> None:
