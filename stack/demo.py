@@ -79,6 +79,13 @@ PEOPLE = (
     Person("audit", "Ingrid Solberg", "auditor", "office", "en"),
     Person("lindqvist", "Eva Lindqvist, Norrsken AB", "partner", "", "en"),
 )
+# Parts of the market, each below the one before; who works the second reaches its customers and all that
+# names them, beside what their own team has.
+MARKET = (
+    ("中国 China", {"countryCodes": ["CN"]}, ()),
+    ("长三角 Yangtze Delta", {"countryCodes": ["CN"], "regions": ["华东"]}, ("fang",)),
+)
+REACHED = ("customers.read", "contacts.read", "opportunities.read", "orders.read", "reports.read")
 
 
 def make(servers: layout.Servers, http: str) -> str:
@@ -157,3 +164,19 @@ async def _people(api: Api, passwords: dict[str, str]) -> None:
         )
     for team in TEAMS:
         await api.patch(f"/v1/{teams[team.key]}", {"manager": users[team.manager]})
+    await _market(api, users)
+
+
+async def _market(api: Api, users: dict[str, str]) -> None:
+    """Territories, a role that reaches as far as one's own, and those who work them."""
+    grants = [{"permission": name, "scope": "TERRITORY"} for name in REACHED]
+    role = await api.post("/v1/roles", {"displayName": "区域负责人 Territory lead", "grants": grants})
+    above = ""
+    for title, criteria, mailboxes in MARKET:
+        members = [users[mailbox] for mailbox in mailboxes]
+        body = {"displayName": title, "criteria": criteria, "members": members, "parent": above}
+        above = (await api.post("/v1/territories", body))["name"]
+        for person in PEOPLE:
+            if person.mailbox in mailboxes:
+                roles = [f"roles/{person.role}", role["name"]]
+                await api.patch(f"/v1/{users[person.mailbox]}", {"roles": roles})
