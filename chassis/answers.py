@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from chassis.outbox import also_personal, holds_personal, personal_fields
-from chassis.sealing import Lock
+from chassis.personal.sealing import Lock
 
 TAG = b"\xfa\xff\xff\xff\x0f"  # of field 536870911, length-delimited
 MOST_LENGTH = 5  # bytes that say how long it is

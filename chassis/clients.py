@@ -15,10 +15,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import telemetry
+from chassis.audit.places import HERE
 from chassis.call import Call
 from chassis.identity import Principal, Signer
 from chassis.kernel.refusals import Refused
-from chassis.places import HERE
 from chassis.reasons import from_wire, status_of
 from chassis.tls import Identity, process_of
 

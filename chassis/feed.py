@@ -10,7 +10,7 @@ from typing import Any
 from tradewind.type.v1 import audit_pb2, feed_pb2
 
 from chassis import scope
-from chassis.audit import AuditRpc
+from chassis.audit.entries import AuditRpc
 from chassis.call import SCOPES, Call
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused

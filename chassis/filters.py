@@ -19,10 +19,10 @@ from chassis.columns import Field, hints_of
 from chassis.field_rules import overlap
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money, Percent, Quantity, parse_scaled
-from chassis.keys import Ring
-from chassis.sealing import Find, normal_words
+from chassis.personal.keys import Ring
+from chassis.personal.sealing import Find, normal_words
+from chassis.personal.veil import VEIL
 from chassis.tables import NOTHING, Collection, quoted
-from chassis.veil import VEIL
 
 DEPTH, TERMS, LONGEST = 8, 50, 4000
 WORDS = 8  # of a name

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chassis.field_rules import FieldRules
 from chassis.kernel.refusals import Refused
-from chassis.keys import make_master
+from chassis.personal.keys import make_master
 
 AUDIENCE = "tradewind"
 TYPE = "txntoken+jwt"

@@ -25,7 +25,8 @@ from alembic.operations.ops import CreateTableOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
-from chassis import audit_schema, schema
+from chassis import schema
+from chassis.audit import schema as audit_schema
 from chassis.tables import camel
 
 TENANT = "tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid"

@@ -15,8 +15,8 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
 from chassis.call import Call
 from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused
+from chassis.personal.seals import Seals
 from chassis.pipe import Asked, Pipe
-from chassis.seals import Seals
 from chassis.tables import Collection, quoted
 from chassis.writes import Writes
 

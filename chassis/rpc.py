@@ -27,18 +27,19 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from tradewind.type.v1 import options_pb2
 
-from chassis import requests, sensitive, telemetry
+from chassis import requests, telemetry
+from chassis.audit import sensitive
+from chassis.audit.recording import Recorder
+from chassis.audit.trail import Trail
 from chassis.call import Call
 from chassis.deadlines import Deadlines
 from chassis.field_rules import FieldRules, descriptor_of
 from chassis.identity import Principal, Validator
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
-from chassis.keys import KEY_REPLACED
+from chassis.personal.keys import KEY_REPLACED
 from chassis.reasons import FINAL, Reasons
-from chassis.recording import Recorder
 from chassis.store import Replayed, Store, request_hash
-from chassis.trail import Trail
 
 if TYPE_CHECKING:
     from chassis.clients import Clients

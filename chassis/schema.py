@@ -6,7 +6,7 @@ they are functions that run as the owner of the tables, with a fixed search_path
 positions to the process itself.
 """
 
-from chassis.audit_schema import TABLES_AUDIT
+from chassis.audit.schema import TABLES_AUDIT
 
 TABLES_1 = ("answers", "outbox", "outbox_head", "event_cursor", "parked_events", "number_series",
             "tenants", "sagas", "jobs")  # fmt: skip

@@ -21,8 +21,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis import telemetry
+from chassis.audit.checkpoints import Keeper
 from chassis.bus import Bus
-from chassis.checkpoints import Keeper
 from chassis.clients import Clients
 from chassis.database import Database
 from chassis.events import Consumer
@@ -31,21 +31,21 @@ from chassis.gauges import Gauges
 from chassis.identity import Signer, Validator
 from chassis.jobs import Jobs
 from chassis.kernel.share import Share
-from chassis.keys import Keys
 from chassis.laws import Law, Watch
 from chassis.listing import Tokens
 from chassis.outbox import Relay
-from chassis.personal import personal_data_of, tells
+from chassis.personal.keys import Keys
+from chassis.personal.persons import personal_data_of, tells
+from chassis.personal.sealing import check_declared
+from chassis.personal.veil import check_veiled
 from chassis.reasons import Reasons
 from chassis.rpc import Rpc, Server
 from chassis.sagas import Saga, Sagas
-from chassis.sealing import check_declared
 from chassis.settings import Settings
 from chassis.shapes import SHAPES
 from chassis.shares import end_run_out_shares, shares_of
 from chassis.store import Store
 from chassis.tls import Guard, Identity
-from chassis.veil import check_veiled
 
 log = logging.getLogger(__name__)
 SERVER_OPTIONS = [

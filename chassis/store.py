@@ -19,11 +19,11 @@ import psycopg
 import sqlalchemy as sa
 
 from chassis import scope, telemetry
+from chassis.audit.places import Places
 from chassis.call import Call, derived_id, new_id
 from chassis.database import Database
 from chassis.kernel.record import Record
-from chassis.keys import Keys
-from chassis.places import Places
+from chassis.personal.keys import Keys
 from chassis.reading import Ahead, Replayed, Where
 from chassis.tables import Collection, ReadModel, Rows, Shares, quoted
 from chassis.transaction import Tx, request_hash

@@ -18,10 +18,10 @@ from chassis.columns import Field, defaults_of, field_of, hints_of
 from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.share import Share
-from chassis.keys import Ring
+from chassis.personal.keys import Ring
+from chassis.personal.sealing import Broken, Lock, Sealed, ways_of
+from chassis.personal.veil import VEIL, Veil
 from chassis.scope import PLAIN, Place
-from chassis.sealing import Broken, Lock, Sealed, ways_of
-from chassis.veil import VEIL, Veil
 
 _POSTGRES = PsycopgDialect()  # type: ignore[no-untyped-call]
 R = TypeVar("R", bound=Record)

@@ -12,13 +12,13 @@ import psycopg
 from google.protobuf.message import Message
 
 from chassis import outbox, scope
+from chassis.audit.places import HERE, LONGEST_DEVICE
 from chassis.call import Call
 from chassis.kernel.record import Owned, Record, replace
 from chassis.kernel.refusals import Refused
+from chassis.personal.seals import Seals
 from chassis.pipe import Pipe
-from chassis.places import HERE, LONGEST_DEVICE
 from chassis.reading import Ahead, Reading
-from chassis.seals import Seals
 from chassis.tables import Rows
 
 if TYPE_CHECKING:

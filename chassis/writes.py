@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chassis import blind
 from chassis.arrays import array
-from chassis.blind import Sealer
 from chassis.kernel.record import Record
-from chassis.keys import PLAIN
+from chassis.personal import blind
+from chassis.personal.blind import Sealer
+from chassis.personal.keys import PLAIN
 from chassis.tables import Collection, Rows, quoted
 
 FACT_COLUMNS = (

@@ -12,7 +12,7 @@ from tradewind.access.v1 import events_pb2 as events
 from chassis.call import Call, new_id
 from chassis.database import Database
 from chassis.kernel.refusals import Refused
-from chassis.keys import Keys
+from chassis.personal.keys import Keys
 from chassis.reasons import Reasons
 from chassis.settings import Settings
 from gateway.domain.built_in import built_in_roles

@@ -19,12 +19,12 @@ from typing import Any
 
 from tradewind.type.v1 import audit_pb2
 
+from chassis.audit.trail import Trail
 from chassis.call import Call
 from chassis.identity import Principal, Signer
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.store import Ahead, Store, Tx, utc_now
-from chassis.trail import Trail
 from gateway.domain.access_request import AccessRequest
 from gateway.domain.api_key import SEEN as KEY_SEEN
 from gateway.domain.api_key import ApiKey

@@ -14,10 +14,10 @@ from tradewind.access.v1 import events_pb2 as events
 from tradewind.access.v1 import personal_data_request_pb2 as api
 from tradewind.type.v1 import personal_pb2 as wire
 
-from chassis import personal
 from chassis.call import Call
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
+from chassis.personal import persons as personal
 from chassis.sagas import Saga, Step, start
 from chassis.shapes import Shape
 from chassis.store import Store, Tx

@@ -20,12 +20,12 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from tradewind.type.v1 import audit_pb2
 
+from chassis.audit.trail import Trail
 from chassis.call import Call
 from chassis.identity import Signer
 from chassis.kernel.refusals import Refused, invalid
 from chassis.settings import Settings
 from chassis.store import Store
-from chassis.trail import Trail
 from gateway import arrivals
 from gateway.domain.identity_provider import IdentityProvider
 from gateway.exchange import Answer, Request

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
-from chassis.personal import Person
-from chassis.sealing import LOGIN, digest
+from chassis.personal.persons import Person
+from chassis.personal.sealing import LOGIN, digest
 from chassis.store import Ahead, Collection, Rows, Store, Tx
 from gateway.domain.access_request import MOST, AccessRequest
 from gateway.domain.access_request import State as RequestState

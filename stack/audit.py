@@ -11,7 +11,7 @@ import psycopg
 from rich.markup import escape
 from tradewind.type.v1 import audit_pb2
 
-from chassis import chain
+from chassis.audit import chain
 from stack import layout
 from stack.running import NotPossible
 from stack.terminal import console, show_columns

@@ -15,9 +15,9 @@ from typing import Any
 
 import psycopg
 
-from chassis import personal
 from chassis.call import Call
 from chassis.kernel.erasable import Erasable
+from chassis.personal import persons as personal
 from stack import converge, layout
 from stack.files import read_json, write_private
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import psycopg
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from chassis.keys import Keys, make_master, write_master
-from chassis.reseal import NotDone, Reseal
-from chassis.sealing import Broken
+from chassis.personal.keys import Keys, make_master, write_master
+from chassis.personal.reseal import NotDone, Reseal
+from chassis.personal.sealing import Broken
 from stack import layout
 from stack.commands import servers_here
 from stack.operations import service_of

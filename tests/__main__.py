@@ -1,4 +1,4 @@
-"""All tests, as two sessions side by side: one waits for installations while the other computes.
+"""All tests, as three sessions side by side: some wait for installations while others compute.
 
 `python -m tests` is what `make test` runs; with arguments it is pytest, told these.
 """
@@ -13,14 +13,19 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-INSTALLATIONS = ("chaos", "journeys", "stack")  # about as long as all the others together
+# About as long as each other, and as all that is in neither: the nouns, and who may do what with them.
+SESSIONS = {
+    "a": ("chaos", "stack"),
+    "b": ("bench", "chassis", "deploy", "fuzz", "journeys", "kernel"),
+}
 
 
 def sides() -> dict[str, list[str]]:
     """The folders of each session, by its name; together they are all there is."""
     folders = sorted({path.relative_to(HERE).parts[0] for path in HERE.rglob("test_*.py")})
-    others = [folder for folder in folders if folder not in INSTALLATIONS]
-    return {"a": [f"tests/{name}" for name in INSTALLATIONS], "b": [f"tests/{name}" for name in others]}
+    named = {folder for those in SESSIONS.values() for folder in those}
+    others = tuple(folder for folder in folders if folder not in named)
+    return {side: [f"tests/{name}" for name in those] for side, those in {**SESSIONS, "c": others}.items()}
 
 
 class Side:

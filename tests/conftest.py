@@ -101,15 +101,24 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
     folders = {Path(item.path).parent.name for item in items}
     session.config.stash[WHOLE] = set(SERVICES) <= folders
-    if session.config.stash[WHOLE]:  # planted first, so that all the others are watched
+    session.config.stash[WATCHED] = session.config.stash[WHOLE] or {"chassis", "fuzz"} <= folders
+    if session.config.stash[WATCHED]:  # planted first, so that all the others are watched
         cast(pytest.Function, items[0]).fixturenames.insert(0, "canary_world")
 
 
 WHOLE: pytest.StashKey[bool] = pytest.StashKey()
+WATCHED: pytest.StashKey[bool] = pytest.StashKey()
 
 
 @pytest.fixture
 def whole_suite(pytestconfig: pytest.Config) -> None:
-    """For tests that judge what the whole suite has done."""
+    """For tests that judge what all tests of the nouns and of who may do what have done."""
     if not pytestconfig.stash[WHOLE] or pytestconfig.option.keyword:
+        pytest.skip("only part of the suite runs")
+
+
+@pytest.fixture
+def watched_suite(pytestconfig: pytest.Config) -> None:
+    """For tests that judge what this session's organizations were told of another."""
+    if not pytestconfig.stash[WATCHED] or pytestconfig.option.keyword:
         pytest.skip("only part of the suite runs")

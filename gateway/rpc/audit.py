@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from tradewind.access.v1 import audit_entry_pb2 as api
 from tradewind.type.v1 import audit_pb2
 
-from chassis import history, listing
-from chassis.audit import micros, wanted
+from chassis import listing
+from chassis.audit import history
+from chassis.audit.entries import micros, wanted
 from chassis.call import Call
 from chassis.field_rules import MASK
 from chassis.kernel.record import replace

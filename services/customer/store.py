@@ -9,13 +9,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
-from chassis.keys import Ring
-from chassis.personal import Person
-from chassis.sealing import EMAIL, NAME, PHONE, Find
+from chassis.personal.keys import Ring
+from chassis.personal.persons import Person
+from chassis.personal.sealing import EMAIL, NAME, PHONE, Find
+from chassis.personal.veil import Veil
 from chassis.store import Collection, Rows, Shares, Store, Tx
 from chassis.tables import Question
 from chassis.territories import customer_territories
-from chassis.veil import Veil
 from services.customer.domain import consent as consents
 from services.customer.domain import tax_id as tax_ids
 from services.customer.domain.consent import Consent

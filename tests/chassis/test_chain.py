@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tradewind.type.v1 import audit_pb2
 
-from chassis import chain, migrate
+from chassis import migrate
+from chassis.audit import chain
+from chassis.audit.checkpoints import signed
 from chassis.call import new_id
-from chassis.checkpoints import signed
 from tests.servers import Servers
 
 TAMPERINGS = int(os.environ.get("TRADEWIND_TAMPERINGS", "100"))

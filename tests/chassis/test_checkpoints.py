@@ -10,7 +10,7 @@ import pytest
 from tradewind.customer.v1 import customer_pb2
 from tradewind.type.v1 import audit_pb2
 
-from chassis.checkpoints import is_true, sign
+from chassis.audit.checkpoints import is_true, sign
 from stack import layout
 from tests.platform import Running, settle
 

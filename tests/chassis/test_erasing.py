@@ -11,9 +11,9 @@ from tradewind.customer.v1 import contact_pb2, customer_pb2, lead_pb2
 from tradewind.customer.v1 import events_pb2 as events
 
 from chassis.call import Call, new_id
-from chassis.erasing import erase
-from chassis.keys import Keys
-from chassis.reseal import Reseal
+from chassis.personal.erasing import erase
+from chassis.personal.keys import Keys
+from chassis.personal.reseal import Reseal
 from services.customer.domain.contact import Contact
 from services.customer.domain.customer import Customer
 from services.customer.domain.lead import Lead

@@ -14,13 +14,14 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from chassis import filters, keys, migrate
+from chassis import filters, migrate
 from chassis.call import Call, new_id
 from chassis.database import Database
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
-from chassis.keys import KEY_REPLACED, FileMaster, Keys, make_master, write_master
-from chassis.reseal import Reseal
+from chassis.personal import keys
+from chassis.personal.keys import KEY_REPLACED, FileMaster, Keys, make_master, write_master
+from chassis.personal.reseal import Reseal
 from services.customer.domain.lead import Lead
 from services.customer.store import CustomerStore
 from tests.servers import Servers

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from tradewind.customer.v1 import contact_pb2, customer_pb2, lead_pb2
 
-from chassis import answers, keys, sealing
+from chassis import answers
 from chassis.call import new_id
+from chassis.personal import keys, sealing
 from chassis.shapes import Shape
 from services.customer.domain.contact import Contact
 from services.customer.store import CustomerStore

@@ -9,10 +9,10 @@ import pytest
 from tradewind.customer.v1 import customer_pb2
 from tradewind.type.v1 import audit_pb2
 
-from chassis import history, trail
+from chassis.audit import history, trail
+from chassis.audit.trail import EACH, Trail
 from chassis.call import Call, new_id
 from chassis.kernel.refusals import Refused
-from chassis.trail import EACH, Trail
 from tests.platform import Running, refused, settle
 
 

@@ -15,8 +15,8 @@ from chassis import filters, migrate
 from chassis.call import new_id
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
-from chassis.keys import SEALED, Ring
-from chassis.veil import Veil, check_veiled
+from chassis.personal.keys import SEALED, Ring
+from chassis.personal.veil import Veil, check_veiled
 from services.customer.domain.customer import Customer, Kind
 from services.customer.store import CustomerStore
 from tests.chassis.test_reseal import Kept, call

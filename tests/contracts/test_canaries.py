@@ -44,6 +44,6 @@ async def test_a_stranger_who_watches_events_hears_none_of_another_organization(
 
 
 @pytest.mark.last
-def test_nobody_was_told_the_words_of_another_organization(whole_suite: None) -> None:
+def test_nobody_was_told_the_words_of_another_organization(watched_suite: None) -> None:
     assert CANARIES.looked > 10_000
     assert CANARIES.found == []

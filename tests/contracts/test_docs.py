@@ -22,3 +22,12 @@ def test_a_generated_page_is_what_the_contract_says(name: str) -> None:
 def test_links_lead_to_files_that_are_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_module_of_the_chassis_stands_in_its_readme() -> None:
+    rows = [
+        line for line in (ROOT / "chassis/README.md").read_text("utf-8").splitlines() if line[:3] == "| `"
+    ]
+    told = {word.rstrip("/").rpartition("/")[2] for row in rows for word in re.findall(r"`([a-z_/]+)`", row)}
+    modules = [path for path in (ROOT / "chassis").rglob("*.py") if "kernel" not in path.parts]
+    assert {path.stem for path in modules} - told - {"__init__"} == set()

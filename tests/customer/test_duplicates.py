@@ -10,7 +10,7 @@ import psycopg
 
 from chassis import migrate
 from chassis.call import new_id
-from chassis.keys import SEALED, Ring
+from chassis.personal.keys import SEALED, Ring
 from services.customer.domain.customer import Customer
 from services.customer.store import CustomerStore, alike
 from tests.servers import Servers

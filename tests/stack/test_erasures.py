@@ -10,10 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chassis import migrate, personal
+from chassis import migrate
 from chassis.call import Call, new_id
 from chassis.identity import make_keys
 from chassis.kernel.record import Record
+from chassis.personal import persons as personal
 from gateway.domain.personal_data_request import Fate, Item, Kind, PersonalDataRequest, State
 from services.customer.domain.lead import Lead
 from stack import backup, converge, erasures, layout, recovery

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tradewind.customer.v1 import consent_pb2, events_pb2
 
-from chassis.erasing import erase
+from chassis.personal.erasing import erase
 from chassis.shapes import Shape
 from chassis.store import Tx, derived_id
 from services.customer.domain import consent as consents

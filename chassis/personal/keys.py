@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chassis.sealing import NONCE, SALT, Broken, Lock, UnknownGeneration, digest
+from chassis.personal.sealing import NONCE, SALT, Broken, Lock, UnknownGeneration, digest
 
 GOOD_SECONDS = 5.0  # a new generation is heard of within so long
 MOST_RINGS = 5000

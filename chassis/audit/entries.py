@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pool
 from tradewind.type.v1 import audit_pb2
 
-from chassis import history, listing
+from chassis import listing
+from chassis.audit import history
+from chassis.audit.checkpoints import sign
 from chassis.call import Call
-from chassis.checkpoints import sign
 from chassis.kernel.record import Record, replace
 from chassis.kernel.refusals import Refused, invalid
 from chassis.rpc import Rpc, policy_of

@@ -15,7 +15,7 @@ from tradewind.type.v1 import options_pb2
 
 from chassis.columns import defaults_of, hints_of, json_codec
 from chassis.kernel.record import Record, replace
-from chassis.sealing import Broken, Find, Lock
+from chassis.personal.sealing import Broken, Find, Lock
 
 VEIL = "veil"  # the column of the veiled fields; NULL where nothing is veiled
 

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from tradewind.type.v1 import audit_pb2
 
-from chassis.checkpoints import is_true
+from chassis.audit.checkpoints import is_true
 
 # What the hash of a fact is over, beside the hash before it. The database puts it together as the sequencer
 # did (see schema and audit_schema); the hashing is done here.

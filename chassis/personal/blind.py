@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from chassis.kernel.record import Record
-from chassis.keys import Ring
+from chassis.personal.keys import Ring
 from chassis.tables import Collection
 
 FORGOTTEN = (

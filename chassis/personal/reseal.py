@@ -16,8 +16,8 @@ import psycopg
 
 from chassis import answers
 from chassis.arrays import array
-from chassis.keys import GOOD_SECONDS, PLAIN, RING, SEALED, SEALING, Keys, Ring, about_key, new_salt
-from chassis.sealing import Broken
+from chassis.personal.keys import GOOD_SECONDS, PLAIN, RING, SEALED, SEALING, Keys, Ring, about_key, new_salt
+from chassis.personal.sealing import Broken
 from chassis.store import SHARED, Store
 from chassis.tables import PERSON_KEY, Collection, quoted
 

@@ -13,10 +13,11 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from chassis import answers, blind
+from chassis import answers
 from chassis.kernel.erasable import Erasable
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
+from chassis.personal import blind
 from chassis.shapes import SHAPES
 from chassis.store import Tx
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import Message
 
 from chassis import answers, telemetry
-from chassis.blind import Sealer
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
-from chassis.keys import KEY_REPLACED, NEW_KEY, PLAIN, RING, STILL_GOOD, Keys, Ring, new_salt
-from chassis.sealing import Broken, UnknownGeneration
+from chassis.personal.blind import Sealer
+from chassis.personal.keys import KEY_REPLACED, NEW_KEY, PLAIN, RING, STILL_GOOD, Keys, Ring, new_salt
+from chassis.personal.sealing import Broken, UnknownGeneration
 from chassis.tables import PERSON_KEY, Collection
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from google.protobuf import json_format
 from tradewind.type.v1 import personal_pb2 as api
 
 from chassis.call import Call
-from chassis.erasing import erase
 from chassis.kernel.erasable import Erasable
 from chassis.kernel.record import Record
 from chassis.kernel.refusals import Refused
+from chassis.personal.erasing import erase
+from chassis.personal.sealing import normal_text
 from chassis.rpc import Rpc
-from chassis.sealing import normal_text
 from chassis.shapes import SHAPES, Shape
 from chassis.store import Store, Tx
 from chassis.tables import Collection, quoted

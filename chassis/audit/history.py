@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from tradewind.type.v1 import audit_pb2
 
-from chassis.audit_schema import BEHIND
+from chassis.audit.schema import BEHIND
 from chassis.store import Tx
 
 _COLUMNS = (

@@ -9,11 +9,11 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from tradewind.type.v1 import audit_pb2
 
-from chassis import sensitive
+from chassis.audit import sensitive
+from chassis.audit.trail import NAME, Trail
 from chassis.call import Call
 from chassis.identity import Validator
 from chassis.kernel.refusals import Refused
-from chassis.trail import NAME, Trail
 
 if TYPE_CHECKING:
     from chassis.rpc import Policy
