@@ -133,6 +133,7 @@ class _Parser:
         return self._condition(name, operator, value)
 
     def _condition(self, name: str, operator: str, value: str) -> str:
+        name = field_name(name)
         if name == "name":
             name, value = "id", value.removeprefix(self.collection.prefix)
         refuse_unseen(name, self.unasked, self.collection)
@@ -277,6 +278,11 @@ def _containing(value: str) -> str:
 
 def _is_nested(field: Field) -> bool:
     return field.columns[0].type.__class__.__name__ == "JSONB"
+
+
+def field_name(said: str) -> str:
+    """A field's name as records have it: over HTTP they are told, and may be asked, in lowerCamelCase."""
+    return re.sub(r"(?<=[a-z0-9])[A-Z]", lambda capital: f"_{capital[0].lower()}", said)
 
 
 def literal(field: Field, value: str) -> Any:

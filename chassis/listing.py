@@ -32,7 +32,7 @@ def _order(
     order: list[tuple[str, bool]] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, direction = part.partition(" ")
-        direction = direction.strip().lower() or "asc"
+        name, direction = filters.field_name(name), direction.strip().lower() or "asc"
         column = "id" if name == "name" else name
         filters.refuse_unseen(name, unasked, collection)
         field = collection.field(column)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pool
@@ -69,3 +71,52 @@ def test_a_chinese_refusal_is_chinese_all_the_way() -> None:
     assert "最多 200 个字符" in str(status.details[1].value, "utf-8", "replace")
     assert "最多 200 个字符" in str(status.details[2].value, "utf-8", "replace")
     assert status.message == "customer.display_name: must be at most 200 characters."
+
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = [path for top in ("chassis", "services", "gateway") for path in (ROOT / top).rglob("*.py")]
+# Put together of two others, or handed on.
+COMPOSED = {"7 must be 7, not 7", "7 7", "FIELD_UNKNOWN"}
+
+
+def texts(node: ast.AST) -> list[str]:
+    """What an expression may say, with 7 for every value."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in node.values)]
+    if isinstance(node, ast.IfExp):
+        return [*texts(node.body), *texts(node.orelse)]
+    return []
+
+
+def problems(source: str) -> set[str]:
+    """What is said to be wrong with a value, wherever code says so itself."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            said = (
+                node.args[1:2]
+                if name == "invalid"
+                else node.args
+                if name in ("_no", "Wrong", "NotJson")
+                else []
+            )
+            said = [*said, *(keyword.value for keyword in node.keywords if keyword.arg == "problem")]
+            found |= {text for one in said for text in texts(one)}
+    return found
+
+
+def test_whatever_code_says_is_wrong_is_said_in_chinese() -> None:
+    said = {text for path in CODE for text in problems(path.read_text("utf-8"))} - COMPOSED
+    assert len(said) > 200
+    assert {text for text in said if not re.search(r"[一-鿿]", in_chinese(text))} == set()
+
+
+def test_a_row_says_as_many_values_in_both_languages() -> None:
+    rows = (ROOT / "chassis/sentences.tsv").read_text("utf-8").splitlines()
+    said = [row.split("\t") for row in rows if row[0] != "#"]
+    assert len({english for english, _ in said}) == len(said) > 200
+    for english, chinese in said:
+        assert english.count("{}") == len(re.findall(r"\{\d\}", chinese)), english

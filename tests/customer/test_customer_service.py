@@ -140,6 +140,7 @@ async def test_needs_and_history_are_kept_with_their_dates(customer: Running) ->
         ('needs.text:"100%"', "C"),
         ('addresses.city:"上海" AND industry = "Steel"', "A"),
         ("state = LOST", ""),
+        ('externalId = "E-2" OR gradeReason:"pays"', "AB"),  # as JSON spells them
         ("", "ABC"),
     ],
 )  # fmt: skip
@@ -158,8 +159,9 @@ async def test_customers_are_found_by_what_is_known_of_them(
                credit_limit=Money(currency_code="EUR", units=5000))  # fmt: skip
     await make(me, "Corner", tags=["vip"], priority=pb.Customer.KEY_ACCOUNT, buying_preferences=["by tender"],
                needs=[pb.Customer.Need(text="100% recycled")])  # fmt: skip
-    page = await me.ListCustomers(filter=filter, order_by="display_name")
-    assert "".join(c.display_name[0] for c in page.customers) == found
+    for order in ("display_name", "displayName"):
+        page = await me.ListCustomers(filter=filter, order_by=order)
+        assert "".join(c.display_name[0] for c in page.customers) == found
 
 
 @pytest.mark.parametrize(
