@@ -14,12 +14,13 @@ from chassis.field_rules import MASK, is_map
 
 
 class _Plan(NamedTuple):
-    """Where to look in messages of a type."""
+    """Where to look in messages of a type that stands at a path ("customers.", "" outside of any record)."""
 
-    collection: str  # "customers", of a record
-    # sensitive fields: whether the message tells that they are there, whether they repeat, whether as texts
-    own: tuple[tuple[str, bool, bool, bool], ...]
-    inner: tuple[tuple[str, bool], ...]  # fields inside which there may be more; whether they repeat
+    record: bool  # whether it is one, with a name
+    # sensitive fields: their name, what it is with its path, whether the message tells that they are there,
+    # whether they repeat, whether as texts
+    own: tuple[tuple[str, str, bool, bool, bool], ...]
+    inner: tuple[tuple[str, bool, _Plan], ...]  # fields inside which there may be more; whether they repeat
 
 
 def _ours(descriptor: Descriptor | None) -> bool:
@@ -41,55 +42,58 @@ def may_show(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
 
 
 @cache
-def _plan(descriptor: Descriptor) -> _Plan:
+def _plan(descriptor: Descriptor, path: str = "") -> _Plan:
     pattern = descriptor.GetOptions().Extensions[resource_pb2.resource].pattern
+    if pattern:
+        path = f"{pattern[0].partition('/')[0]}."
     own = [f for f in descriptor.fields if f.GetOptions().Extensions[options_pb2.sensitive]]
+    told = [
+        (f.name, path + f.name, f.has_presence, bool(f.is_repeated),
+         f.type == FieldDescriptor.TYPE_STRING and not is_map(f))
+        for f in own
+    ]  # fmt: skip
     inner = [
-        (field.name, bool(field.is_repeated))
+        (
+            field.name,
+            bool(field.is_repeated),
+            _plan(field.message_type, f"{path}{field.name}."),
+        )
         for field in descriptor.fields
         if field not in own and _ours(field.message_type) and may_show(field.message_type)
     ]
-    told = [
-        (f.name, f.has_presence, bool(f.is_repeated), f.type == FieldDescriptor.TYPE_STRING and not is_map(f))
-        for f in own
-    ]
-    return _Plan(pattern[0].partition("/")[0] if pattern else "", tuple(told), tuple(inner))
+    return _Plan(bool(pattern), tuple(told), tuple(inner))
 
 
 def shown(answer: Message) -> tuple[list[str], set[str]]:
     """(the names of records of which something sensitive is shown, the fields: "customers.tax_id")."""
     records: list[str] = []
     fields: set[str] = set()
-    _look(answer, "", "", records, fields)
+    plan = _plan(answer.DESCRIPTOR)
+    if plan.own or plan.inner:
+        _look(plan, answer, "", records, fields)
     return records, fields
 
 
-def _seen(message: Any, own: tuple[tuple[str, bool, bool, bool], ...]) -> list[str]:
-    """The sensitive fields that say something, other than that a rule has kept it from whoever is told."""
-    found = []
-    for name, tells, repeated, text in own:
-        if tells:
-            said = message.HasField(name) and not (text and getattr(message, name) == MASK)
-        else:
-            value = getattr(message, name)
-            masked = text and value and (all(one == MASK for one in value) if repeated else value == MASK)
-            said = bool(value) and not masked
-        if said:
-            found.append(name)
-    return found
-
-
-def _look(message: Any, name: str, path: str, records: list[str], fields: set[str]) -> None:
-    plan = _plan(message.DESCRIPTOR)
-    if plan.collection:
-        name, path = message.name, f"{plan.collection}."
-    if plan.own and (found := _seen(message, plan.own)):
-        fields.update([path + field for field in found])
-        if name:
-            records.append(name)
-    for field, repeated in plan.inner:
+def _look(plan: _Plan, message: Any, name: str, records: list[str], fields: set[str]) -> None:
+    """Note what sensitive a message says, other than that a rule has kept it from whoever is told."""
+    found = False
+    for field, told, tells, repeated, text in plan.own:
+        if tells and not message.HasField(field):
+            continue
+        value = getattr(message, field)
+        if not tells and not value:
+            continue
+        if text and (len(value) == 1 and value[0] == MASK if repeated else value == MASK):
+            continue
+        found = True
+        fields.add(told)
+    if plan.record:
+        name = message.name
+    if found and name:
+        records.append(name)
+    for field, repeated, inner in plan.inner:
         if repeated:
             for item in getattr(message, field):
-                _look(item, name, f"{path}{field}.", records, fields)
+                _look(inner, item, name, records, fields)
         elif message.HasField(field):
-            _look(getattr(message, field), name, f"{path}{field}.", records, fields)
+            _look(inner, getattr(message, field), name, records, fields)
