@@ -213,12 +213,16 @@ class _Parser:
         and words, or not at all."""
         open_ = self._open(field, name, operator, value)
         find = self.collection.found_by.get(name)
+        if operator == ":" and not value and field.kind is str:
+            return open_  # every text holds the empty one
+        # Not known of the others: neither this nor its opposite finds them.
+        unknown = f"CASE WHEN {VEIL} IS NULL THEN {open_} END"
         if find is None or self.ring is None or operator not in ("=", "!=", ":"):
-            return f"({VEIL} IS NULL AND {open_})"
+            return unknown
         by_words = operator == ":" and find.parts
         tokens = list(dict.fromkeys(normal_words(value))) if by_words else [f"={find.whole(value)}"]
         if not tokens:  # nothing but signs: no name is found by them
-            return f"({VEIL} IS NULL AND {open_})"
+            return unknown
         if operator == "!=":
             return f"(({VEIL} IS NOT NULL OR {open_}) AND NOT {self._indexed(find, name, tokens)})"
         if operator == ":":
@@ -227,7 +231,7 @@ class _Parser:
         table, mine = self.collection.name, self.params.pop()
         self.params += [self.ring.tenant, mine]
         openly = f"SELECT id FROM {table} WHERE tenant_id = %s AND {VEIL} IS NULL AND {open_}"
-        return f"id IN ({openly} UNION ALL {self._index_rows(find, name, tokens[0])})"
+        return f"id = ANY(ARRAY({openly} UNION ALL {self._index_rows(find, name, tokens[0])}))"
 
     def _indexed(self, find: Find, name: str, tokens: list[str]) -> str:
         if not 0 < len(tokens) <= WORDS:

@@ -101,8 +101,8 @@ def arms(call: Call, place: Place = PLAIN, *, one: str = "", shared: bool = True
         parts = array(list(call.territories))
         found.append(Arm("TERRITORY", f"{place.territory} = ANY(%s::text[])", [parts]))
     if place.above and call.scope == "territory" and call.territories:
-        of = f"SELECT '{place.leader}' || id FROM {place.above} WHERE tenant_id = %s"
-        sql = f"{place.follows} = ANY(ARRAY({of} AND territory = ANY(%s::text[])))"
+        led = f"above.tenant_id = %s AND above.id = substr({place.follows}, {len(place.leader) + 1})"
+        sql = f"EXISTS (SELECT FROM {place.above} above WHERE {led} AND above.territory = ANY(%s::text[]))"
         found.append(Arm("TERRITORY", sql, [call.tenant, array(list(call.territories))]))
     wanted = accesses(call.permission)
     if place.noun and shared and wanted:

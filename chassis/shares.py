@@ -88,6 +88,10 @@ async def judge(tx: Tx, request: Any) -> share_pb2.JudgeReachResponse:
     if collection.place.territory:
         text = f"SELECT {collection.place.territory} FROM {collection.name} WHERE tenant_id = %s AND id = %s"
         answer.territory = (await tx.rows(text, [tx.call.tenant, record.id]))[0]["territory"]
+    if collection.place.above:
+        text = f"SELECT territory FROM {collection.place.above} WHERE tenant_id = %s AND id = %s"
+        for row in await tx.rows(text, [tx.call.tenant, _key(answer.follows)]):
+            answer.territory = row["territory"]
     if collection.place.noun:
         names = [request.record, *filter(None, [answer.follows])]
         shares = [share for name in names for share in await tx.all(Share, record=name)]

@@ -296,7 +296,10 @@ class Collection(Generic[R]):
                 self._made.append((field.name, at, field.back, field.two))
             at += len(field.columns)
         self._plain, self._cells = plain, itemgetter(*cells)
-        veiled = [self.columns.index(column.name) for name in below for column in self.by_name[name].columns]
+        covered = [*below, *(self.veil.made if self.veil else ())]
+        veiled = [
+            self.columns.index(column.name) for name in covered for column in self.by_name[name].columns
+        ]
         last = range(len(self.columns) - (2 if self.veil else 1), len(self.columns))
         self.resealed = [*(at for _, at in self.ways), *veiled, *last] if self.sealed else []
         self._missing = [

@@ -42,8 +42,12 @@ async def follow_restored(loss: Loss, table: Rows, request: type[Any]) -> None:
         said = {customer.name: customer.territory for customer in page.customers}
         async with loss.begin() as tx:
             for name, territory in known.items():
-                if said.get(name, "") != territory:
-                    tx.put(table, key={"customer": name}, values={"territory": said.get(name, "")})
+                if said.get(name, "") != territory:  # nor has anybody heard of another place meanwhile
+                    await tx.run(
+                        f"UPDATE {table.name} SET territory = %s"
+                        " WHERE tenant_id = %s AND customer = %s AND territory = %s",
+                        [said.get(name, ""), loss.call.tenant, name, territory],
+                    )
         known = await _known(loss, table, list(known)[-1])
 
 

@@ -13,7 +13,7 @@ import orjson
 from google.protobuf.descriptor import Descriptor
 from tradewind.type.v1 import options_pb2
 
-from chassis.columns import defaults_of, hints_of, json_codec
+from chassis.columns import defaults_of, hints_of, json_codec, unwrap
 from chassis.kernel.record import Record, replace
 from chassis.personal.sealing import Broken, Find, Lock
 
@@ -24,22 +24,28 @@ class Veil:
     """Over the records whose *field* says *value*.
 
     *sealed* are the fields below it, and how each is looked for; *instead* says from which other field a cell
-    is filled meanwhile. *stays* are fields that the contract marks as personal of such records and that are
-    open all the same: people are chosen by them, or they are words of ours.
+    is filled meanwhile. *made* are fields that are made of these, and empty of such a record. *stays* are
+    fields that the contract marks as personal of such records and that are open all the same: people are
+    chosen by them, or they are words of ours.
     """
 
     def __init__(
         self, field: str, value: Any, *, sealed: Mapping[str, Find | None],
-        instead: Mapping[str, str] | None = None, stays: Iterable[str] = (),
+        instead: Mapping[str, str] | None = None, made: Iterable[str] = (), stays: Iterable[str] = (),
     ) -> None:  # fmt: skip
         self.field, self.value, self.sealed = field, value, dict(sealed)
-        self.instead, self.stays = dict(instead or {}), frozenset(stays)
+        self.instead, self.made, self.stays = dict(instead or {}), tuple(made), frozenset(stays)
 
     def attach(self, record: type[Record]) -> None:
         """Learn how values of the record are written; called once by the collection."""
         hints, defaults = hints_of(record), defaults_of(record)
         self._codecs = [(name, *json_codec(hints[name])) for name in self.sealed]
         self._empty = {name: defaults[name] for name in self.sealed if name not in self.instead}
+        self._made = {name: defaults[name] for name in self.made}
+        if optional := [name for name, find in self.sealed.items() if find and unwrap(hints[name])[1]]:
+            raise SystemExit(
+                f"{', '.join(optional)} may be missing: what is looked for below a veil is a text."
+            )
 
     def _open(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return self._empty | {name: values[source] for name, source in self.instead.items()}
@@ -53,7 +59,7 @@ class Veil:
 
     def bare(self, record: Record) -> Record:
         """The record as its open cells have it."""
-        return replace(record, **self._open(vars(record)))
+        return replace(record, **self._open(vars(record)), **self._made)
 
     def seal(self, record: Record, lock: Lock) -> str:
         """The cell of what is veiled."""
@@ -68,7 +74,7 @@ class Veil:
                     if values[name] != empty:
                         raise Broken(name)
             return
-        if lock is None:
+        if lock is None or values[self.field] != self.value:
             raise Broken(VEIL)
         try:
             found = orjson.loads(lock.open(cell, VEIL))

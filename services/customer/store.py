@@ -80,6 +80,7 @@ class CustomerStore(Store):
             sealed={"display_name": NAME, "legal_name": NAME, "tax_id": TAX_ID}
             | dict.fromkeys(("website", "founding_year", "needs", "history", "description")),
             instead={"display_name": "number"},
+            made=("name_key", "legal_key"),
             # Chosen by, or kept by others' numbers, or our own words and judgement.
             stays=(
                 "addresses",

@@ -120,6 +120,9 @@ async def test_who_works_a_territory_reaches_its_customers_and_all_that_names_th
     versions = contract.method("ListContractVersions", token)
     (version,) = (await versions()).contract_versions
     assert await contract.method("GetContractVersion", token)(name=version.name) == version
+    told = await boss.ExplainAccess(user=trading.who.name, record=version.name)
+    assert (told.allowed, told.territory) == (True, shore.name)
+    assert list(told.relations) == [share_pb2.Reach.TERRITORY]
     # Why, and who else.
     told = await boss.ExplainAccess(user=trading.who.name, record=trading.names["invoices"])
     assert (told.allowed, told.scope, told.territory) == (True, role_pb2.Role.TERRITORY, shore.name)

@@ -87,6 +87,10 @@ async def test_people_are_found_by_words_and_companies_as_ever(customer: Running
         'display_name : "&"': [house], f'display_name = "{person}"': [], 'display_name > "A"': [house],
         # What nobody is looked for by finds those of whom it lies open.
         'description : "sunflower"': [house], "founding_year = 0": [house],
+        'NOT description : "sunflower"': [], "NOT founding_year = 1961": [house],
+        'NOT display_name >= "A"': [], 'NOT (description : "x" OR kind = PERSON)': [house],
+        'tax_id : ""': [nobody, house, person], 'legal_name : ""': [nobody, house, person],
+        'display_name = "王晓芳" OR display_name = "Birkenau & Söhne GmbH"': [nobody, house],
     }.items():  # fmt: skip
         assert await found(me, filter) == numbers[::-1] or await found(me, filter) == numbers, filter
     facts = await refused(me.ListCustomers(filter='display_name : "a b c d e f g h i"'), "FILTER_INVALID")
@@ -148,7 +152,7 @@ async def test_who_turns_out_to_be_a_company_lies_open_and_back(customer: Runnin
     assert await found(me, 'display_name : "rohrdommel"') == [made.number]
 
 
-@pytest.mark.parametrize("damage", ["swapped", "cut", "plain", "taken away", "no key"])
+@pytest.mark.parametrize("damage", ["swapped", "cut", "plain", "taken away", "no key", "another kind"])
 async def test_a_damaged_veil_is_refused_and_never_shown(customer: Running, damage: str) -> None:
     me = customer.as_("sales_manager")
     made, other = await customer_of(me, **PRIVATE), await customer_of(me, kind=PERSON, display_name="Other")
@@ -160,6 +164,7 @@ async def test_a_damaged_veil_is_refused_and_never_shown(customer: Running, dama
         "plain": ("veil = NULL, display_name = 'written past the service'", key),
         "taken away": ("veil = NULL, website = 'w.example'", key),
         "no key": ("person_key = NULL", key),
+        "another kind": ("kind = 'COMPANY'", key),
     }
     change, source = changes[damage]
     below(customer, f"UPDATE customers c SET {change} FROM customers o WHERE c.id = %s AND o.id = %s",
@@ -173,13 +178,14 @@ async def test_what_lies_open_from_before_is_read_found_and_then_sealed(kept: Ke
     kept.below("UPDATE sealing SET phase = 'PLAIN'")
     who = Customer(
         id="c1", number="C-1", kind=Kind.PERSON, display_name="Anna Amsel", legal_name="A. Amsel",
-        founding_year=1950, emails=("a@amsel.example",),
+        founding_year=1950, emails=("a@amsel.example",), name_key="annaamsel", legal_key="aamsel",
     )  # fmt: skip
     async with kept.store.begin(call(tenant)) as tx:
         tx.add(who)
         tx.add(replace(who, id="c2", number="C-2", kind=Kind.COMPANY, display_name="Amsel KG"))
-    asked = "SELECT id, display_name, founding_year, veil FROM customers ORDER BY id"
-    assert kept.below(asked) == [("c1", "Anna Amsel", 1950, None), ("c2", "Amsel KG", 1950, None)]
+    asked = "SELECT id, display_name, founding_year, veil, name_key || legal_key FROM customers ORDER BY id"
+    keys = "annaamselaamsel"
+    assert kept.below(asked) == [("c1", "Anna Amsel", 1950, None, keys), ("c2", "Amsel KG", 1950, None, keys)]
 
     async def ids(filter: str) -> list[str]:
         async with kept.store.begin(call(tenant)) as tx:
@@ -191,7 +197,7 @@ async def test_what_lies_open_from_before_is_read_found_and_then_sealed(kept: Ke
         assert await asyncio.to_thread(work.seal_all) == 2
     rows = kept.below(asked)
     assert [row[:3] for row in rows] == [("c1", "C-1", 0), ("c2", "Amsel KG", 1950)]
-    assert rows[0][3] and rows[1][3] is None
+    assert rows[0][3] and rows[1][3] is None and [row[4] for row in rows] == ["", keys]
     await asyncio.sleep(0.4)
     assert await ids('display_name : "amsel"') == ["c1", "c2"]
     assert await ids('display_name = "anna amsel"') == ["c1"]
@@ -239,6 +245,10 @@ def test_who_has_a_name_is_looked_up_and_not_read_for(kept: Kept) -> None:
         told = "\n".join(row[0] for row in db.execute(asked, [here, *params]))
     assert "customers_by_display_name" in told and "blind_index_pkey" in told
     assert "rows=1.00" in told and "Removed" not in told and "Seq Scan" not in told, told
+    either, more = filters.condition('display_name = "Like 7" OR display_name = "x"', part, ring=ring)
+    with psycopg.connect(kept.owner) as db:
+        told = str(db.execute(f"EXPLAIN (ANALYZE) {part.select}{either}", [here, *more]).fetchall())
+    assert "BitmapOr" in told and "Removed" not in told and "Seq Scan" not in told, told
 
 
 def test_a_mark_that_no_veil_knows_stops_the_process() -> None:

@@ -231,7 +231,9 @@ class Customer(Owned, Erasable):
         return replace(
             self,
             display_name=self.number,
+            name_key="",
             legal_name="",
+            legal_key="",
             tax_id="",
             website="",
             founding_year=0,
