@@ -9,5 +9,5 @@ from tests.canaries import CANARIES
 
 @pytest.mark.last
 def test_no_hostile_request_was_told_the_words_of_another_organization(watched_suite: None) -> None:
-    assert CANARIES.looked > 10_000
+    assert CANARIES.looked > 3000
     assert CANARIES.found == []
