@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from bench.pgbench import Raw, filled
 from bench.rig import Rig
+from chassis.writes import FACT_COLUMNS
 from services.inventory.store import InventoryStore
 
 # No order has the name of another: who asks (a client of pgbench), since when, and how often.
@@ -54,7 +55,8 @@ def _insert(table: str, row: dict[str, Any], **instead: Raw) -> str:
 def _script(db: psycopg.Connection[dict[str, Any]], tenant: str) -> str:
     store = InventoryStore
     order = _last(db, "orders", tenant, "ORDER BY create_time DESC")
-    fact = _last(db, "outbox", tenant, "AND type LIKE '%%OrderCreated'")
+    told = _last(db, "outbox", tenant, "AND type LIKE '%%OrderCreated'")
+    fact = {name: told[name] for name in FACT_COLUMNS.split(", ")}  # all that the service's role may write
     answer = _last(db, "answers", tenant, "AND method LIKE '%%CreateOrder'")
     products = db.execute("SELECT id FROM products WHERE tenant_id = %s ORDER BY id", (tenant,)).fetchall()
     names = [row["id"] for row in products]

@@ -25,6 +25,7 @@ from chassis.call import Call, new_id
 from chassis.database import Database
 from chassis.kernel.pricing import NOTHING
 from chassis.kernel.values import Money, Quantity
+from chassis.personal.keys import Keys
 from chassis.pipe import Pipe
 from services.inventory.domain.order import Order
 from services.inventory.domain.order_line import OrderLine
@@ -37,7 +38,8 @@ SECONDS = 5.0
 async def measure(bench: Bench) -> None:
     """One transaction of one round trip: the order, its fact and its answer, kept or refused as one."""
     with rig("inventory", broker=False) as found:
-        store = InventoryStore(Database(found.url("inventory"), CLIENTS))
+        keys = Keys.load(found.servers.home / "keys", "inventory")
+        store = InventoryStore(Database(found.url("inventory"), CLIENTS), keys)
         script, variables = _script(await _statements(store))
         seconds = bench.seconds(SECONDS)
 
