@@ -75,6 +75,7 @@ class Directory:
     territories: Tree[Territory]
     organization: Organization
     networks: Networks
+    seen: int = 0  # of which versions it was made; see `seen_of`
     _given: dict[tuple[str, ...], _Given] = field(default_factory=dict)  # by the names of roles
 
     def given_to(self, user: User) -> _Given:
@@ -95,15 +96,34 @@ class Directory:
         return asked and user.second_factor_time is None
 
 
+_VERSIONS = " UNION ALL ".join(
+    f"SELECT '{table}/' || id || ' ' || version AS said FROM {table} WHERE tenant_id = %s"
+    for table in ("organizations", "roles", "teams", "territories")
+)
+
+
+def seen_of(tx: Tx) -> Ahead[int]:
+    """Another number whenever anything is that a directory is made from; made by one statement."""
+    every = "coalesce(hashtextextended(string_agg(said, ',' ORDER BY said), 0), 0)"
+    asked = tx.rows(f"SELECT {every} AS seen FROM ({_VERSIONS}) v", [tx.call.tenant] * 4)
+
+    async def receive() -> int:
+        return int((await asked)[0]["seen"])
+
+    return Ahead(receive)
+
+
 def directory_of(tx: Tx) -> Ahead[Directory]:
     """The roles, teams and territories of the organization, as they are."""
+    before = seen_of(tx)  # asked first: what changes meanwhile is found to have
     asked = tx.all(Role), tx.get(Organization, f"organizations/{tx.call.tenant}"), tree_of(tx)
     parts = territories_of(tx)
 
     async def receive() -> Directory:
         roles, organization, tree = await asked[0], await asked[1], await asked[2]
         by_name = {f"roles/{role.id}": role for role in roles}
-        return Directory(by_name, tree, await parts, organization, organization.networks())
+        seen = await before
+        return Directory(by_name, tree, await parts, organization, organization.networks(), seen)
 
     return Ahead(receive)
 
@@ -269,13 +289,19 @@ class Identifier:
     def _directory(self, tx: Tx, tenant: str) -> Ahead[Directory]:
         at, known = self._directories.get(tenant, (0.0, None))
         began = self._clock()
-        asked = directory_of(tx) if known is None or began - at >= DIRECTORY_SECONDS else None
+        if known is None:
+            asked = directory_of(tx)
+        elif began - at >= DIRECTORY_SECONDS:
+            seen = seen_of(tx)
 
         async def receive() -> Directory:
-            if asked is None:
-                assert known
+            if known is None:
+                found = await asked
+            elif began - at < DIRECTORY_SECONDS:
                 return known
-            self._directories[tenant] = (began, found := await asked)
+            else:  # as a rule nothing has changed
+                found = known if await seen == known.seen else await directory_of(tx)
+            self._directories[tenant] = began, found
             while len(self._directories) > MOST:
                 self._directories.popitem(last=False)
             return found

@@ -128,3 +128,41 @@ async def test_a_share_is_felt_at_once(company: Company, customer: Running) -> N
     assert await seen(office, who, record) == "seen"
     await revoke_the_share(office, who, record)
     assert await seen(office, who, record) == "NOT_FOUND"
+
+
+async def test_roles_teams_and_territories_are_read_again_once_any_of_them_changed(company: Company) -> None:
+    clock, access = Clock(), company.access
+    look = Identifier(access.runtime.store, access.runtime.signer, clock)
+    boss = await company.administrator()
+
+    async def directory() -> identify.Directory:
+        clock.at += 10
+        await look(f"Bearer {boss.sign_in.access_token}", "192.0.2.1")
+        return look._directories[company.tenant][1]
+
+    known = await directory()
+    assert await directory() is known
+    team = await boss.CreateTeam(team={"display_name": "New"})
+    assert await directory() is not known
+    role = await boss.CreateRole(
+        role={"display_name": "R", "grants": [{"permission": "leads.read", "scope": "OWN"}]}
+    )
+    known = await directory()
+    assert role.name in known.roles
+    changes = (
+        boss.UpdateTeam(
+            team={"name": team.name, "display_name": "Newer"}, update_mask={"paths": ["display_name"]}
+        ),
+        boss.CreateTerritory(territory={"display_name": "East"}),
+        boss.UpdateOrganization(
+            organization={"name": f"organizations/{company.tenant}", "locale": "zh-CN"},
+            update_mask={"paths": ["locale"]},
+        ),
+        boss.DeleteRole(name=role.name),
+    )
+    for change in changes:
+        await change
+        before, known = known, await directory()
+        assert known is not before
+        assert await directory() is known
+    assert role.name not in known.roles and known.organization.locale == "zh-CN"
