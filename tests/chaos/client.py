@@ -167,7 +167,7 @@ class Client:
             if reason == "UNAUTHENTICATED":
                 await self.api.renewed(token)
                 raise ConnectionError("the token had run out") from None
-            # A process that ends breaks calls off that it has not begun; we did not.
+            # A process that ends may break calls off; we did not.
             broken_off = no.code() is grpc.StatusCode.CANCELLED
             raise Told(reason or ("UNAVAILABLE" if broken_off else no.code().name), facts) from None
         return json_format.MessageToDict(answer)
