@@ -50,6 +50,8 @@ OPTIONS = [
     # Half a minute by default: all replicas may have been replaced by then, at other addresses.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # 256 KiB by default: a longer request was not sent again when its connection had grown too old for it.
+    ("grpc.per_rpc_retry_buffer_size", 5 * 1024 * 1024),
     ("grpc.max_metadata_size", 16_384),
 ]
 DEFAULT_SECONDS = 5.0

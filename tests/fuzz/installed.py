@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
 import httpx
 from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis.clients import channel
 from gateway.contract import Contract, Method
 from stack import files, layout, people
 from tests.fuzz import abuse, calls
@@ -105,7 +105,7 @@ async def doors_of(installation: Installation) -> AsyncIterator[Installed]:
         other = await asyncio.to_thread(people.found, servers, CANARY, f"{CANARY.lower()}@fuzz.example")
     contract = Contract.load()
     contract.methods = tuple(contract.public.values())  # services ask each other by other doors
-    async with grpc.aio.insecure_channel(installation.grpc) as edge:
+    async with channel(installation.grpc) as edge:
         target = Installed(
             contract, {}, {}, other, defaultdict(list), edge, int(installation.grpc.rpartition(":")[2]),
             installation.http, mine["email"], installation=installation,

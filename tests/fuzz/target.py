@@ -18,6 +18,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import laws
+from chassis.clients import channel
 from chassis.identity import Principal, Signer
 from gateway.contract import SERVICE, Contract, Method
 from gateway.grpc_edge import serve_edge
@@ -87,14 +88,14 @@ class Target:
 
     async def ask(self, door: str, method: Method, request: bytes) -> Answer:
         """Send bytes to a method, by itself ("service") or through the gateway ("edge")."""
-        channel = self.services[method.home].channel if door == "service" else self.edge
+        over = self.services[method.home].channel if door == "service" else self.edge
         token = self.token_for(method) if door == "service" else self.token
         metadata = [("authorization", f"Bearer {token}")]
         started = time.perf_counter()
         try:
             if method.streams:
-                return await self._listen(channel, method, request, metadata, started)
-            call = channel.unary_unary(method.path)
+                return await self._listen(over, method, request, metadata, started)
+            call = over.unary_unary(method.path)
             body = await call(request, timeout=PATIENCE, metadata=metadata)
         except grpc.aio.AioRpcError as no:
             return answer_of(no, time.perf_counter() - started)
@@ -102,9 +103,9 @@ class Target:
         return Answer("OK", body, seconds=time.perf_counter() - started)
 
     async def _listen(
-        self, channel: Any, method: Method, request: bytes, metadata: Any, started: float
+        self, over: Any, method: Method, request: bytes, metadata: Any, started: float
     ) -> Answer:
-        call = channel.unary_stream(method.path)(request, timeout=PATIENCE, metadata=metadata)
+        call = over.unary_stream(method.path)(request, timeout=PATIENCE, metadata=metadata)
         body = b""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LISTEN):
@@ -165,7 +166,7 @@ async def in_process(platform: Platform) -> AsyncIterator[Target]:
             pool[key] = [name, other[key], f"{name.partition('/')[0]}/00000000-0000-0000-0000-000000000000"]
     target = Target(
         contract, services, callers, bystander, pool,
-        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}"), edge.port,
+        channel(f"127.0.0.1:{edge.port}"), edge.port,
         f"http://127.0.0.1:{http.port}", names["email"],
     )  # fmt: skip
     await target.sign_in()

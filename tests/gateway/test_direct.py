@@ -217,16 +217,18 @@ async def test_a_call_whose_connection_is_cut_is_answered_all_the_same():
         wire.close()
 
 
-async def test_unavailable_is_asked_again():
-    async def twice(request, context):
-        if len(there.notes.asked) == 1:
+@pytest.mark.parametrize("size", [1, 4_000_000])
+async def test_unavailable_is_asked_again_by_the_channel_too(size):
+    async def third(request, context):
+        if len(there.notes.asked) < 3:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         return request
 
     async with both() as (there, client):
-        there.notes.answer = twice
-        assert await client.ask(b"x") == b"x"
-        assert len(there.notes.asked) == 2
+        there.notes.answer = third
+        assert await client.ask(b"x" * size) == b"x" * size
+        assert len(there.notes.asked) == 3
+        assert by_channel(client)
 
 
 async def test_who_says_not_serving_is_left_and_found_again():
