@@ -44,6 +44,8 @@ OURS = "/tradewind."
 # What the way through the gateway may take of the caller's time.
 MARGIN = 0.02
 MOST_CALLS = 4_000
+# Before the port closes: seconds without a new call, and the most to wait for them.
+QUIET, QUIET_WITHIN = 0.1, 2.0
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 telemetry.METRICS.describe(
@@ -59,10 +61,12 @@ class Edge(grpc.GenericRpcHandler):
         self._problems = Problems(contract)
         self._log = AccessLog(limits.settings.access_log)
         self.streams: set[Any] = set()
+        self.calls = 0  # so far
         self._handlers = {path: self._handler(method) for path, method in contract.public.items()}
 
     def service(self, details: Any) -> Any:
         """The handler of a call's path."""
+        self.calls += 1
         path = details.method
         if not path.startswith(OURS):
             return None
@@ -277,7 +281,15 @@ class EdgeServer:
         await self._checker.enter_graceful_shutdown()
         for call in list(self._edge.streams):
             call.cancel()
+        await self._look_at_all()
         await self._server.stop(grace)
+
+    async def _look_at_all(self) -> None:
+        """Let in what has arrived: calls nobody has looked at are told CANCELLED by gRPC as it closes."""
+        seen, until = -1, time.monotonic() + QUIET_WITHIN
+        while seen != self._edge.calls and time.monotonic() < until:
+            seen = self._edge.calls
+            await asyncio.sleep(QUIET)
 
 
 async def serve_edge(

@@ -17,8 +17,12 @@ _BARE = {"400": "INTERNAL", "401": "UNAUTHENTICATED", "403": "PERMISSION_DENIED"
          "429": "UNAVAILABLE", "502": "UNAVAILABLE", "503": "UNAVAILABLE", "504": "UNAVAILABLE"}  # fmt: skip
 
 
+# gRPC's server tells CANCELLED to whom it has not looked at when it ends; no service of ours says so itself.
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
 class Lost(Exception):
-    """No answer came, or the service said UNAVAILABLE before it said anything else: it may be asked again."""
+    """No answer came, or UNAVAILABLE or CANCELLED before anything else: the service may be asked again."""
 
 
 class Reply:
@@ -69,7 +73,7 @@ def _refusal(told: dict[bytes, bytes], trailers: Pairs, begun: bool) -> Exceptio
 
 def error(code: grpc.StatusCode, said: str, begun: bool, trailers: Pairs = ()) -> Exception:
     """What a call raises that ended so; *begun* when something of the answer had come."""
-    if code is grpc.StatusCode.UNAVAILABLE and not begun:
+    if code in _LOST and not begun:
         return Lost(said)
     pairs = [(name.decode("latin-1"), _value(name, value)) for name, value in trailers if name[:1] != b":"]
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*pairs), said)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import struct
+import time
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -231,6 +232,20 @@ async def test_unavailable_is_asked_again_by_the_channel_too(size):
         assert by_channel(client)
 
 
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED"])
+async def test_the_channel_asks_again_when_a_service_breaks_off(code):
+    async def third(request, context):
+        if len(there.notes.asked) < 3:
+            await context.abort(grpc.StatusCode[code], "I am leaving")
+        return request
+
+    async with both() as (there, client):
+        there.notes.answer = third
+        through = client.upstream.channel("notes").unary_unary(METHOD.path)
+        assert await through(b"x", timeout=20) == b"x"
+        assert len(there.notes.asked) == 3
+
+
 async def test_who_says_not_serving_is_left_and_found_again():
     async with served() as one, served() as other, asking(one.port, other.port) as client:
         await until(lambda: sum(c.usable for c in client.peers._open) == 2)
@@ -268,6 +283,18 @@ async def test_a_service_that_goes_finishes_what_it_does():
             await until(lambda: client.peers.next(0))
             assert await client.ask(b"new") == b"new"
             assert len(reborn.notes.asked) == 1
+
+
+async def test_calls_that_a_service_had_not_looked_at_when_it_ended_are_asked_again():
+    async with both() as (there, client):
+        asked = [asyncio.create_task(client.ask(b"x")) for _ in range(20)]
+        while client.peers.next(0)._calls.keys() < set(range(3, 43, 2)):  # noqa: ASYNC110 (until they are sent)
+            await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251 (the service stands still while they arrive)
+        await there.server.stop(20)
+        assert len(there.notes.asked) < 20
+        async with served(there.port):
+            assert await asyncio.gather(*asked) == [b"x"] * 20
 
 
 async def test_connections_that_grow_old_are_replaced_without_a_failed_call():

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -177,6 +178,20 @@ async def test_a_stream_does_not_keep_the_gateway_from_stopping(notes):
 
 
 @pytest.mark.req("X-63")
+async def test_calls_that_lie_there_when_it_ends_are_answered(notes):
+    server = await serve_edge(
+        "127.0.0.1", 0, identify=identify, upstream=notes.upstream, contract=notes.contract
+    )
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = channel.unary_unary(f"{SERVICE}/GetNote")
+        await asyncio.to_thread(call, b"", metadata=TOKEN, timeout=60)
+        asked = [call.future(b"", metadata=TOKEN, timeout=60) for _ in range(20)]
+        time.sleep(0.3)  # noqa: ASYNC251 (we stand still while they arrive)
+        await server.stop()
+        codes = await asyncio.to_thread(lambda: {one.exception() and one.code() for one in asked})
+    assert codes == {None}
+
+
 async def test_the_limits_hold_here_too(notes):
     limits = Limits(LimitSettings(principal=Rate("principal", 0.01, 1)))
     server = await serve_edge(
