@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from gateway.turns import Turns
 __all__ = ["Buckets", "Exceeded", "Headers", "LimitSettings", "Limits", "Rate"]
 
 Clock = Callable[[], float]
+# Seconds that who is refused for too much at once is told to stay away, on average: at first, and at most.
+SHORTEST, LONGEST = 1.0, 32.0
 
 telemetry.METRICS.describe(
     "tradewind_limited_total", "counter", "Requests refused because of a limit, by which limit."
@@ -72,6 +75,41 @@ class Buckets:
         return ((b"ratelimit-policy", self.rate.policy), (b"ratelimit", state))
 
 
+class Comeback:
+    """When to come back, told to who is refused because there is too much at once.
+
+    A refusal costs a good part of an answer. Where everybody comes back after a second, as after a restart,
+    a gateway may do nothing but refuse for ever; so the pause is doubled after each second with more refusals
+    than answers, and halved after each with few. Drawn by chance, that not all come at the same moment.
+    """
+
+    def __init__(self, clock: Clock, chance: Callable[[], float] = random.random) -> None:
+        self._clock, self._chance = clock, chance
+        self._pause, self._since = SHORTEST, clock()
+        self._refused = self._answered = 0
+
+    def refused(self) -> float:
+        """One more was refused: the seconds to tell."""
+        self._look()
+        self._refused += 1
+        return self._pause * (0.5 + self._chance())
+
+    def answered(self) -> None:
+        """One more was answered."""
+        self._look()
+        self._answered += 1
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._since < 1:
+            return
+        if self._refused > self._answered:
+            self._pause = min(LONGEST, 2 * self._pause)
+        elif 8 * self._refused < self._answered:
+            self._pause = max(SHORTEST, self._pause / 2)
+        self._since, self._refused, self._answered = now, 0, 0
+
+
 class Limits:
     """The limits of one process; counted here, so that N processes allow N times as much."""
 
@@ -82,6 +120,7 @@ class Limits:
         self._turns = Turns(self.settings.at_once)
         self._sign_in = Buckets(self.settings.sign_in, clock)
         self._stranger = Buckets(self.settings.stranger, clock)
+        self._comeback = Comeback(clock)
         self.in_flight = 0
         self._each: dict[str, int] = {}
 
@@ -116,12 +155,14 @@ class Limits:
     def flight(self) -> Iterator[None]:
         """Hold a place among the requests in flight."""
         if self.in_flight >= self.settings.in_flight:
-            raise Exceeded("in flight", f"{self.settings.in_flight} requests in flight", 1.0)
+            later = self._comeback.refused()
+            raise Exceeded("in flight", f"{self.settings.in_flight} requests in flight", later)
         self.in_flight += 1
         try:
             yield
         finally:
             self.in_flight -= 1
+            self._comeback.answered()
 
     @contextmanager
     def one_of(self, who: str, streams: bool = False) -> Iterator[None]:

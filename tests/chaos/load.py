@@ -28,6 +28,7 @@ class Line:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self.open, self.last = True, False  # last: the gateway said that it closes
+        self.later = 0.0  # seconds: when it said to come back
 
     async def ask(self, question: bytes) -> tuple[int, bytes]:
         """Send a request; its status and body."""
@@ -36,6 +37,7 @@ class Line:
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
             self.last = b"connection: close" in head
+            self.later = float(head.partition(b"retry-after:")[2].partition(b"\r\n")[0] or 0)
             body = await self._reader.readexactly(length)
         except asyncio.IncompleteReadError as ended:
             self.close()
@@ -63,7 +65,12 @@ class Client:
         self.goodbyes = 0  # answers that said they were the last of their connection
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """One request; NotTaken when it cannot have been carried out, or nobody knows."""
+        """One request, its status and what was said; NotTaken when nobody knows if it was carried out."""
+        status, answer, _ = await self.told(method, path, body, **headers)
+        return status, answer
+
+    async def told(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, float]:
+        """The same, with the seconds after which to come back."""
         line = await self._line()
         text = json.dumps(body).encode() if body is not None else b""
         said = {"host": "gateway", "content-length": str(len(text)), **headers}
@@ -81,7 +88,7 @@ class Client:
         self.goodbyes += line.last
         if line.open:
             self._free.append(line)
-        return status, json.loads(answer) if answer else None
+        return status, json.loads(answer) if answer else None, line.later
 
     async def _line(self) -> Line:
         while self._free:
@@ -189,8 +196,9 @@ class Load:
         began, give_up, pause = time.monotonic(), time.monotonic() + AGAIN_FOR, PAUSE
         headers |= {"x_request_timeout": f"{self.timeout:g}", **self.client.turn()}
         while True:
+            later = 0.0
             try:
-                status, answer = await self.client.ask(method, path, body, **headers)
+                status, answer, later = await self.client.told(method, path, body, **headers)
                 problem = "" if status < 400 else f"{status} {answer.get('reason')} {answer.get('facts')}"
                 tried_again = status in (429, 503)
             except NotTaken:
@@ -200,7 +208,7 @@ class Load:
             if not (self.again and tried_again and time.monotonic() < give_up):
                 break
             self.resent += 1
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(later, pause * random.uniform(0.5, 1.5)))
             pause = min(2 * pause, LONGEST_PAUSE)
         self.waits.append((began, time.monotonic() - began, problem))
         if problem:

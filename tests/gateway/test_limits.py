@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.limits import Buckets, Exceeded, Limits, LimitSettings, Rate
+from gateway.limits import SHORTEST, Buckets, Comeback, Exceeded, Limits, LimitSettings, Rate
 
 
 class Clock:
@@ -89,3 +89,31 @@ def test_one_caller_cannot_take_every_place():
         with limits.one_of("bob"), limits.one_of("ann", streams=True):
             pass
     assert limits._each == {}
+
+
+def test_the_more_are_refused_the_longer_they_are_told_to_stay_away_until_it_is_calm():
+    clock = Clock()
+    comeback = Comeback(clock, lambda: 0.5)
+
+    def second(refused: int, answered: int) -> float:
+        clock.now += 1
+        told = [comeback.refused() for _ in range(refused)]
+        for _ in range(answered):
+            comeback.answered()
+        return told[0]
+
+    assert [second(9, 8) for _ in range(7)] == [1, 2, 4, 8, 16, 32, 32]
+    assert [second(8, 9), second(2, 17), second(2, 17)] == [32, 32, 16]  # neither many nor few, then few
+    assert [second(1, 100) for _ in range(6)] == [8, 4, 2, 1, 1, 1]
+
+
+def test_who_is_refused_at_one_moment_is_not_told_the_same_moment():
+    limits = Limits(LimitSettings(in_flight=1), Clock())
+    told = []
+    with limits.flight():
+        for _ in range(50):
+            with pytest.raises(Exceeded) as no, limits.flight():
+                pass
+            told.append(no.value.retry_after)
+    assert len(set(told)) == 50
+    assert all(SHORTEST / 2 <= seconds <= SHORTEST * 1.5 for seconds in told)
