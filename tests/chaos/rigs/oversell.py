@@ -12,7 +12,7 @@ from tradewind.inventory.v1 import order_pb2, reservation_pb2
 
 from chassis.call import new_id
 from services.inventory.jobs import expire_reservations
-from tests.chaos.rigs.twins import Shop, Twins, together
+from tests.chaos.rigs.twins import Shop, Twins, by_turns, together
 from tests.chaos.rigs.verdict import Verdict
 from tests.messages import decimal
 
@@ -61,8 +61,8 @@ async def oversell(
     sampler = asyncio.create_task(Sampler(shop).run())
     try:
         await _reserve(shop, products[0], calls, units, clients)
-        await _orders(shop, products[1:], orders)
-        await _lapse(shop, products[1], calls // 6)
+        await _orders(shop, products[1:], orders, clients)
+        await _lapse(shop, products[1], calls // 6, clients)
     finally:
         sampler.cancel()
         await asyncio.gather(sampler, return_exceptions=True)
@@ -108,7 +108,7 @@ async def _reserve(shop: Shop, product: str, calls: int, units: int, clients: in
     verdict.expect("units promised", int(held[0]), granted * UNIT)
 
 
-async def _orders(shop: Shop, products: list[str], orders: int) -> None:
+async def _orders(shop: Shop, products: list[str], orders: int, clients: int) -> None:
     """Orders of the same few products, each naming them in an order of its own; half are cancelled."""
     verdict, customer = shop.verdict, f"customers/{new_id()}"
     names = []
@@ -131,10 +131,10 @@ async def _orders(shop: Shop, products: list[str], orders: int) -> None:
             if isinstance(said, str):
                 verdict.find(f"CancelOrder was refused for {said}")
 
-    await together(confirm(name) for name in names)
+    await by_turns((confirm(name) for name in names), clients)
 
 
-async def _lapse(shop: Shop, product: str, promises: int) -> None:
+async def _lapse(shop: Shop, product: str, promises: int, clients: int) -> None:
     """Promises lapse while they are given back by hand: each ends once, one way or the other."""
     verdict = shop.verdict
 
@@ -157,7 +157,7 @@ async def _lapse(shop: Shop, product: str, promises: int) -> None:
             await asyncio.sleep(0.05)
 
     jobs = asyncio.create_task(expire())
-    await together(client() for _ in range(promises))
+    await by_turns((client() for _ in range(promises)), clients)
     jobs.cancel()
     ended = (await asyncio.gather(jobs, return_exceptions=True))[0]
     if isinstance(ended, Exception):

@@ -172,3 +172,14 @@ async def together(works: Iterable[Any]) -> None:
     async with asyncio.TaskGroup() as group:
         for work in works:
             group.create_task(work)
+
+
+async def by_turns(works: Iterable[Any], clients: int) -> None:
+    """Run all of these, so many at a time; the first failure ends the others."""
+    left = iter(works)
+
+    async def client() -> None:
+        for work in left:
+            await work
+
+    await together(client() for _ in range(clients))
