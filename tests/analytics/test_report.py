@@ -214,7 +214,7 @@ async def test_deals_are_counted_by_any_dimension(analytics):
 async def test_cells_and_facts_answer_alike(analytics):
     """Whoever sees everything is answered from cells, whoever collaborates on everything from facts."""
     boss, helper = analytics.as_(permissions=READ), "users/helper"
-    await deliver(analytics, boss.tenant, *WON)
+    await deliver(analytics, boss.tenant, *WON, facts.product("products/3", "GTX Basic", category="GTX"))
     changed = [
         facts.deal(
             "opportunities/1",
@@ -226,7 +226,15 @@ async def test_cells_and_facts_answer_alike(analytics):
             owner="users/a",
             lines=[("products/2", 70)],
         ),
-        facts.deal("opportunities/4", state="WON", amount="12.34", closed="2017-05-03", version=2),
+        facts.deal(
+            "opportunities/4",
+            state="WON",
+            amount="12.34",
+            opened="2017-05-01",
+            closed="2017-05-03",
+            version=2,
+            lines=[("products/1", 10), ("products/3", "2.34")],
+        ),
     ]
     for event in changed:
         event.opportunity.collaborators.append(helper)
@@ -237,12 +245,40 @@ async def test_cells_and_facts_answer_alike(analytics):
         again.opportunity.collaborators.append(helper)
         await deliver(analytics, boss.tenant, again)
     other = analytics.as_(permissions={"reports.read": "own"}, tenant=boss.tenant, user=helper)
-    for dimension in (Deals.STATE, Deals.PRODUCT, Deals.OWNER, Deals.REGION, Deals.MONTH, Deals.STAGE):
-        ask = {
-            "group_by": [dimension],
-            "measures": [Deals.COUNT, Deals.AMOUNT, Deals.WON_AMOUNT, Deals.LOST_COUNT, Deals.DAYS_TO_CLOSE],
-        }
-        assert await boss.QueryDeals(**ask) == await other.QueryDeals(**ask), Deals.Dimension.Name(dimension)
+    two = deals_pb2.DealFilter(products=["products/1", "products/3"])
+    for dimension in (Deals.STATE, Deals.PRODUCT, Deals.PRODUCT_CATEGORY, Deals.OWNER, Deals.REGION,
+                      Deals.MONTH, Deals.STAGE):  # fmt: skip
+        for measures in ([Deals.COUNT, Deals.AMOUNT], [Deals.AVERAGE], [Deals.WON_COUNT, Deals.WON_AMOUNT],
+                         [Deals.LOST_COUNT], [Deals.DAYS_TO_CLOSE]):  # fmt: skip
+            for only in (None, two):
+                ask = {"group_by": [dimension], "measures": measures, "filter": only}
+                told = await boss.QueryDeals(**ask)
+                assert told.rows and told == await other.QueryDeals(**ask), ask
+    assert await boss.GetWinRate(filter=two) == await other.GetWinRate(filter=two)
+
+
+async def test_a_deal_with_two_products_of_a_category_counts_once_in_it(analytics):
+    boss = analytics.as_(permissions=READ)
+    closed = {"opened": "2017-01-01", "closed": "2017-03-01"}
+    await deliver(
+        analytics,
+        boss.tenant,
+        facts.product("products/1", "GTX Pro", category="GTX"),
+        facts.product("products/3", "GTX Basic", category="GTX"),
+        facts.deal(
+            "opportunities/1",
+            state="WON",
+            amount="100",
+            lines=[("products/1", 60), ("products/3", 40)],
+            **closed,
+        ),
+        facts.deal("opportunities/2", state="LOST", amount="50", lines=[("products/1", 50)], **closed),
+    )
+    measures = [Deals.COUNT, Deals.AMOUNT, Deals.AVERAGE, Deals.WON_COUNT]
+    answer = await boss.QueryDeals(group_by=[Deals.PRODUCT_CATEGORY], measures=measures)
+    assert table(answer, "count", "amount", "average", "won_count") == {("GTX",): (2, "150", "75", 1)}
+    rate = await boss.GetWinRate(filter=deals_pb2.DealFilter(products=["products/1", "products/3"]))
+    assert (rate.total, rate.of_closed_percent.value) == (2, "50.00")
 
 
 async def test_a_win_rate_says_of_what(analytics):

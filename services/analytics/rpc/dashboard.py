@@ -147,8 +147,9 @@ async def _closed_last_year(tx: Tx, today: date) -> Any:
     """Won of closed, over the last twelve months with the present one."""
     end = add_months(today, 1)
     question = Question(
-        measures={**MEASURES[deals.Request.WON_COUNT], **MEASURES[deals.Request.LOST_COUNT]}, values=(),
-        by_currency=False, start=add_months(month_of(today), -11), end=end,
+        measures={**MEASURES[deals.Request.WON_COUNT], **MEASURES[deals.Request.LOST_COUNT]},
+        values=deals.VALUES[deals.Request.WON_COUNT], by_currency=False,
+        start=add_months(month_of(today), -11), end=end,
     )  # fmt: skip
     rows, _ = await ask(tx, question, deals.SOURCES)
     return figures.rate(rows[0]["won_count"], rows[0]["won_count"] + rows[0]["lost_count"])

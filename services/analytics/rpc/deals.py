@@ -62,6 +62,12 @@ MEASURES: dict[int, dict[str, str]] = {
     Request.LOST_COUNT: {"lost_count": "COALESCE(sum(deals) FILTER (WHERE state = 'LOST'), 0)::bigint"},
     Request.DAYS_TO_CLOSE: {"days": "sum(days)::bigint", "timed": "sum(timed)::bigint"},
 }
+# measure → the values that those are made of
+VALUES: dict[int, tuple[str, ...]] = {
+    Request.COUNT: ("deals",), Request.AMOUNT: ("amount",), Request.AVERAGE: ("deals", "amount"),
+    Request.MEDIAN: ("each",), Request.WON_COUNT: ("deals",), Request.WON_AMOUNT: ("amount",),
+    Request.LOST_COUNT: ("deals",), Request.DAYS_TO_CLOSE: ("days", "timed"),
+}  # fmt: skip
 _ORDER = {
     Request.COUNT: "count", Request.AMOUNT: "amount", Request.AVERAGE: "sum(amount) / NULLIF(sum(deals), 0)",
     Request.MEDIAN: "lower", Request.WON_COUNT: "won_count", Request.WON_AMOUNT: "won_amount",
@@ -92,7 +98,7 @@ def question_of(request: Request) -> Question:
     measures = {name: sql for measure in asked for name, sql in MEASURES[measure].items()}
     return Question(
         group_by=[Request.Dimension.Name(one) for one in request.group_by], measures=measures,
-        values=["each"] if Request.MEDIAN in asked else [],
+        values=sorted({value for measure in asked for value in VALUES[measure]}),
         by_currency=bool(_MONEY & set(asked)), order_by=_ORDER.get(request.order_by, ""),
         limit=request.limit or 200, **conditions(request.filter),
     )  # fmt: skip
@@ -157,7 +163,7 @@ async def win_rate(tx: Tx, request: deals_pb2.GetWinRateRequest) -> deals_pb2.Wi
     """How often deals are won, of the closed ones and of all."""
     question = Question(
         measures={**MEASURES[Request.COUNT], **MEASURES[Request.WON_COUNT], **MEASURES[Request.LOST_COUNT]},
-        values=(), by_currency=False, **conditions(request.filter),
+        values=VALUES[Request.COUNT], by_currency=False, **conditions(request.filter),
     )  # fmt: skip
     rows, _ = await ask(tx, question, SOURCES)
     total, won, lost = rows[0]["count"] or 0, rows[0]["won_count"], rows[0]["lost_count"]

@@ -31,7 +31,7 @@ from services.analytics.domain.funnel import (
 )
 from services.analytics.rpc.cube import DEALS, Question, ask, currency_of
 from services.analytics.rpc.days import date_message, main_currency
-from services.analytics.rpc.deals import MEASURES, SOURCES, Request, decimal
+from services.analytics.rpc.deals import MEASURES, SOURCES, VALUES, Request, decimal
 from services.analytics.store import AnalyticsStore
 
 USUAL_MONTHS = 6  # how far back a usual month is looked for
@@ -205,7 +205,7 @@ def _warnings(of: Pipeline, steps: Sequence[Rung], months: Sequence[Any], locale
 async def usual_month(tx: Tx, name: str, currency: str, today: date) -> Money:
     """What a month brought, on average of the last whole months."""
     question = Question(
-        measures=MEASURES[Request.AMOUNT], values=(), by_currency=False,
+        measures=MEASURES[Request.AMOUNT], values=VALUES[Request.AMOUNT], by_currency=False,
         where={"STATE": ["WON"], "PIPELINE": [name], "CURRENCY": [currency]},
         start=add_months(today, -USUAL_MONTHS), end=add_months(today, 0),
     )  # fmt: skip
