@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from chassis.arrays import array
 from chassis.call import Call
 from chassis.kernel.record import Owned, Record, replace
-from chassis.kernel.refusals import Refused
+from chassis.kernel.refusals import Refused, invalid
+
+R = TypeVar("R", bound=Record)
 
 # What a share never opens, whatever the permission: these stay with the owner's side.
 OWNERS_SIDE = frozenset({"delete", "transfer", "assign", "archive", "purge", "share"})
@@ -157,15 +159,24 @@ def beyond(call: Call, place: Place) -> tuple[str, list[Any]]:
     return f" AND ({either[0]}) AND NOT ({either[1]})", [v for way in (*told, *others) for v in way.params]
 
 
-def check_hands(record: Record, before: Record | None, call: Call) -> None:
-    """Refuse to put a record, by what the request says, into hands beyond the caller's scope.
+def check_hands(record: R, before: R | None, call: Call) -> R:
+    """The record in the hands that the request says; hands beyond the caller's scope are refused.
 
-    Helping with it does not matter here: a request may name its maker as a helper.
+    Helping with it does not matter here: a request may name its maker as a helper, and the record is
+    theirs all the same. Nobody leaves one without an owner.
     """
-    if isinstance(record, Owned):
-        held = (before.owner, before.team) if isinstance(before, Owned) else ("", "")
-        if (record.owner, record.team) != held:
-            admit(replace(record, collaborators=()), call)
+    if not isinstance(record, Owned):
+        return record
+    held = (before.owner, before.team) if isinstance(before, Owned) else ("", "")
+    said = (record.owner, record.team) != held
+    if held[0] and not record.owner:
+        raise invalid("owner", "is required")
+    helping = before is None and call.user in record.collaborators
+    if said or helping:
+        admitted = admit(replace(record, collaborators=()), call)
+        if helping or before is not None:  # a new one's may follow from its customer: `Tx.add` says the rest
+            return replace(record, owner=admitted.owner, team=admitted.team)
+    return record
 
 
 def admit(record: Owned, call: Call) -> Owned:

@@ -99,7 +99,7 @@ def _create(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         for name in show._required - values.keys() - {"id"}:
             raise invalid(f"{field}.{name}", "is required")
         record = show.record(id=call.new_id(), **values)
-        scope.check_hands(record, None, call)
+        record = scope.check_hands(record, None, call)
         async with rpc.store.begin(call) as tx:
             with _within(field, show):
                 made = tx.add(await rpc.admit(tx, record, None))
@@ -123,8 +123,8 @@ def _update(rpc: Rpc, show: Shape, method: MethodDescriptor, noun: str) -> Handl
         async with rpc.store.begin(call) as tx:
             before = await tx.get(show.record, wanted.name, etag=wanted.etag)
             after = replace(before, **values, **cleared)
-            scope.check_hands(after, before, call)
             with _within(field, show):
+                after = scope.check_hands(after, before, call)
                 after = await rpc.admit(tx, after, before)
                 if isinstance(before, Owned) and _hands(before) != _hands(after):
                     await tx.owners_side(before)

@@ -129,7 +129,7 @@ async def test_a_scope_that_one_verb_forgets_is_found(fellows: Fellows) -> None:
 async def test_hands_that_a_create_does_not_look_at_are_found(fellows: Fellows) -> None:
     """Planted: whoever says that they help with it makes it in anybody's name."""
     create = [m for m in METHODS if short(m) == "OrderService.CreateOrder"]
-    with mock.patch.object(standard.scope, "check_hands", lambda *_: None):
+    with mock.patch.object(standard.scope, "check_hands", lambda record, *_: record):
         found = wrong(await Asking(fellows).all(questions(fellows, create)))
     assert {line.split()[1] for line in found} == {"mgr", "rep", "key"}
 

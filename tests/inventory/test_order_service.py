@@ -13,7 +13,7 @@ from tradewind.type.v1 import types_pb2
 
 from chassis.call import new_id
 from tests.chassis.test_answers import Counted
-from tests.inventory.conftest import Order, Shop, day, know
+from tests.inventory.conftest import EVERYTHING, Order, Shop, day, know
 from tests.inventory.test_stock import laws_hold
 from tests.messages import decimal, money
 from tests.platform import Running, refused, settle
@@ -337,6 +337,21 @@ async def test_an_order_goes_only_into_hands_that_its_writer_reaches(inventory: 
     within = {"name": mine.name, "owner": "users/heir", "team": "teams/east"}
     assert (await boss.UpdateOrder(order=within)).owner == "users/heir"
     await refused(rep.GetOrder(name=mine.name), "NOT_FOUND")
+
+
+async def test_an_order_is_never_left_without_an_owner(inventory: Running) -> None:
+    rep = inventory.as_("sales_rep", team="teams/east")
+    manager = inventory.as_("sales_manager", tenant=rep.tenant, team="teams/east", teams=("teams/east",))
+    wanted = {"customer": "customers/c", "currency": "CNY", "collaborators": [rep.user]}
+    mine = await rep.CreateOrder(order=wanted)
+    assert (mine.owner, mine.team) == (rep.user, "teams/east")
+    assert await manager.GetOrder(name=mine.name) == mine
+    nobody = FieldMask(paths=["owner", "team"])
+    for writer in (rep, manager, inventory.as_(permissions=EVERYTHING, tenant=rep.tenant)):
+        away = writer.UpdateOrder(order=Order(name=mine.name), update_mask=nobody)
+        assert await refused(away, "FIELD_INVALID") == {"field": "order.owner", "problem": "is required"}
+    kept = await rep.UpdateOrder(order=Order(name=mine.name), update_mask=FieldMask(paths=["team"]))
+    assert (kept.owner, kept.team) == (rep.user, "teams/east")  # not out of the manager's sight
 
 
 async def test_a_reservation_is_seen_by_who_sees_its_order(shop: Shop) -> None:

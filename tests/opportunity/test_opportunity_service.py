@@ -271,6 +271,18 @@ async def test_collaborators_work_a_deal_as_its_owner_does(opportunity: Running)
     assert (await bo.AdvanceOpportunity(name=made.name)).stage == "bidding"
 
 
+async def test_who_names_themselves_as_a_helper_owns_the_deal_all_the_same(opportunity: Running):
+    chief = boss(opportunity)
+    ann = rep(opportunity, chief.tenant, "teams/east")
+    lead = manager(opportunity, chief.tenant, "teams/east")
+    for said in ({}, {"owner": ann.user}):
+        made = await ann.CreateOpportunity(opportunity=deal(collaborators=[ann.user], **said))
+        assert (made.owner, made.team) == (ann.user, "teams/east")
+        assert await lead.GetOpportunity(name=made.name) == made
+    made = await chief.CreateOpportunity(opportunity=deal(collaborators=[chief.user]))
+    assert (made.owner, made.team) == (chief.user, "teams/sales")
+
+
 @pytest.mark.req("OPP-26")
 async def test_everybody_sees_the_deals_of_their_scope(opportunity: Running):
     chief = boss(opportunity)
