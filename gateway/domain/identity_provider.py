@@ -11,6 +11,7 @@ from chassis.kernel.refusals import Refused, invalid
 from gateway.domain.user import normal_email
 
 USUAL_SCOPES = ("email", "profile")
+EMAIL = "email"  # the claim of which email_verified speaks, and of no other
 MOST_VALUES = 1000  # of a claim; who is in more groups than that is in some by mistake
 
 
@@ -58,6 +59,8 @@ class IdentityProvider(Record):
             raise invalid("display_name", "must not be empty")
         if self.trusts_email and not self.email_domains:
             raise invalid("trusts_email", "needs email_domains, or anybody could take any address")
+        if self._address_claim != EMAIL and not self.trusts_email:
+            raise invalid("email_claim", "needs trusts_email, since email_verified speaks of email alone")
         if self.creates_users and not self.email_domains and not self.role_mappings:
             raise invalid("creates_users", "needs email_domains or role_mappings, or it lets in everyone")
         if self.creates_users and not self.default_roles and not self.role_mappings:
@@ -66,6 +69,10 @@ class IdentityProvider(Record):
             raise invalid("role_mappings", "need a role_claim")
         if len(set(self.role_mappings)) != len(self.role_mappings):
             raise invalid("role_mappings", "must not hold a mapping twice")
+
+    @property
+    def _address_claim(self) -> str:
+        return self.email_claim or EMAIL
 
     @property
     def asked_scopes(self) -> str:
@@ -79,8 +86,8 @@ class IdentityProvider(Record):
 
     def read(self, claims: Mapping[str, Any]) -> Identity:
         """Whom these claims, which were verified before, are about."""
-        email = claims.get(self.email_claim or "email")
-        said = claims.get("email_verified")
+        email = claims.get(self._address_claim)
+        said = claims.get("email_verified") if self._address_claim == EMAIL else None
         return Identity(
             subject=claims["sub"],
             email=normal_email(email) if isinstance(email, str) and "@" in email else "",

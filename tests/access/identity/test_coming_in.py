@@ -128,6 +128,21 @@ async def test_who_is_not_vouched_for_does_not_come_in(
     assert len((await boss.ListUsers(page_size=200)).users) == before  # nobody was made
 
 
+async def test_an_address_in_another_claim_counts_where_the_provider_gives_the_addresses_out(
+    doors: Doors, boss: Person, provider: Provider, access: Running
+) -> None:
+    address = f"{new_id()}@{DOMAIN}"
+    claim = {"email_claim": "preferred_username", "trusts_email": True}
+    browser = Browser(doors, await known(boss, provider, **claim))
+    provider.person = person(email=f"{new_id()}@private.example", preferred_username=address)
+    assert (await browser.signed_in())["user"]["email"] == address
+    # Of before such a record was refused: email_verified says something of the claim email alone.
+    provider.person = person(email=f"{new_id()}@private.example", preferred_username=f"{new_id()}@{DOMAIN}")
+    told_less = "UPDATE identity_providers SET trusts_email = %s WHERE id = %s"
+    await shift(access, boss.company.tenant, told_less, False, browser.provider)
+    assert await browser.home() == ("error", "EMAIL_UNVERIFIED")
+
+
 @pytest.mark.req("SEC-06")
 async def test_who_was_refused_is_on_record_by_the_provider_and_the_reason(
     browser: Browser, provider: Provider, boss: Person, access: Running

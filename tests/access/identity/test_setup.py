@@ -80,6 +80,7 @@ async def test_only_who_may_do_everything_says_whom_to_trust(boss: Person, provi
     ({"email_domains": [], "trusts_email": True}, "FIELD_INVALID"),
     ({"email_domains": [], "role_mappings": [], "default_roles": ["roles/support"]}, "FIELD_INVALID"),
     ({"role_claim": ""}, "FIELD_INVALID"), ({"email_domains": ["Corp Example"]}, "FIELD_INVALID"),
+    ({"email_claim": "preferred_username"}, "FIELD_INVALID"),
 ])  # fmt: skip
 async def test_a_provider_that_cannot_be_or_opens_too_wide_is_refused(
     boss: Person, provider: Provider, wrong: dict[str, Any], reason: str
