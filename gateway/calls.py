@@ -17,7 +17,7 @@ from gateway.caller import Identity, metadata_for
 from gateway.contract import BEHAVIOR
 from gateway.cookies import Cookies
 from gateway.exchange import Answer, Exactly, Request, too_large
-from gateway.limits import Limits
+from gateway.limits import STRANGERS, Limits
 from gateway.routes import Query, Rule, apply_path
 from gateway.scalars import Wrong
 from gateway.transcode import Transcoder
@@ -122,7 +122,7 @@ class Endpoint:
         if self._cookies:
             self._cookies.check(request, message)
         until = time.monotonic() + timeout
-        who = identity.tenant if identity else request.peer
+        who = identity.tenant if identity else STRANGERS
         await limits.take_turn(who, timeout)
         try:
             answer = await self._call()(

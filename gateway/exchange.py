@@ -89,19 +89,14 @@ class Request:
         if declared.isdigit() and int(declared) > self.bounds.body_bytes:
             await self._drain()
             raise self._too_large()
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        if not message.get("more_body"):
-            return self._bounded(message.get("body", b""))
         try:
             async with asyncio.timeout(self.bounds.body_seconds):
-                return await self._rest(message.get("body", b""))
+                return await self._whole()
         except TimeoutError:
             raise Exactly(Refused("DEADLINE_EXCEEDED"), 408, ((b"connection", b"close"),)) from None
 
-    async def _rest(self, first: bytes) -> bytes:
-        parts, size = [first], len(first)
+    async def _whole(self) -> bytes:
+        parts, size = list[bytes](), 0
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":

@@ -35,7 +35,8 @@ from gateway.caller import (
 )
 from gateway.calls import DEFAULT_TIMEOUT, LONGEST_STREAM, LONGEST_TIMEOUT
 from gateway.contract import PUBLIC, Contract, Method
-from gateway.limits import Exceeded, Headers, Limits, LimitSettings
+from gateway.domain.throttle import network_of
+from gateway.limits import STRANGERS, Exceeded, Headers, Limits, LimitSettings
 from gateway.problem import DETAILS, Problems, locale_of
 from gateway.upstream import Upstream
 
@@ -145,10 +146,10 @@ class Edge(grpc.GenericRpcHandler):
         if not method.streams:
             held.enter_context(self._limits.flight())
         identity = await self._caller(method, told, peer, context)
-        who = f"{identity.tenant}/{identity.user}" if identity else peer
+        who = f"{identity.tenant}/{identity.user}" if identity else network_of(peer)
         held.enter_context(self._limits.one_of(who, streams=method.streams))
         if not method.streams:
-            whose, until = identity.tenant if identity else peer, time.monotonic() + timeout
+            whose, until = identity.tenant if identity else STRANGERS, time.monotonic() + timeout
             await self._limits.take_turn(whose, timeout)
             held.callback(self._limits.give_turn, whose)
             timeout = max(0.001, until - time.monotonic())

@@ -29,6 +29,7 @@ from gateway.caller import RECHECK_SECONDS, Identify, Identity, changed, check_r
 from gateway.calls import Endpoint
 from gateway.contract import PUBLIC, Contract
 from gateway.cookies import Cookies
+from gateway.domain.throttle import network_of
 from gateway.exchange import (
     Answer,
     BrokenOff,
@@ -166,7 +167,7 @@ class App:
         if not isinstance(page, pages.Door):
             return await page(request)
         seen.headers = self.limits.sign_in(request.peer)
-        with self.limits.flight(), self.limits.one_of(request.peer):
+        with self.limits.flight(), self.limits.one_of(network_of(request.peer)):
             return await page(request)
 
     async def _ask(self, rule: Rule, segments: list[str], request: Request, seen: _Seen) -> Answer:
@@ -273,7 +274,7 @@ class _Seen:
 
 
 def _key(identity: Identity | None, request: Request) -> str:
-    return f"{identity.tenant}/{identity.user}" if identity else request.peer
+    return f"{identity.tenant}/{identity.user}" if identity else network_of(request.peer)
 
 
 def _beneath(path: str) -> str:

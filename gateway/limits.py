@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from gateway.bounds import LimitSettings, Rate
+from gateway.domain.throttle import network_of
 from gateway.turns import Turns
 
 __all__ = ["Buckets", "Exceeded", "Headers", "LimitSettings", "Limits", "Rate"]
 
 Clock = Callable[[], float]
+# Whose turn it is when nobody is signed in: one place in the line for all of them.
+STRANGERS = ""
 # Seconds that who is refused for too much at once is told to stay away, on average: at first, and at most.
 SHORTEST, LONGEST = 1.0, 32.0
 
@@ -145,11 +148,11 @@ class Limits:
 
     def sign_in(self, address: str) -> Headers:
         """One request that needs no sign-in, such as signing in."""
-        return self._sign_in.take(address)
+        return self._sign_in.take(network_of(address))
 
     def stranger(self, address: str) -> Headers:
         """One credential that was refused."""
-        return self._stranger.take(address)
+        return self._stranger.take(network_of(address))
 
     @contextmanager
     def flight(self) -> Iterator[None]:

@@ -9,8 +9,11 @@ from typing import Any
 class Together:
     """A transport that sends what is written within one step of the event loop as one."""
 
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    def __init__(
+        self, transport: Any, loop: asyncio.AbstractEventLoop, closes_within: float | None = None
+    ) -> None:
+        """*closes_within*: the seconds that a reader has for what is unsent at the close, if any bound."""
+        self._transport, self._loop, self._closes_within = transport, loop, closes_within
         self._parts: list[bytes] = []
 
     def write(self, data: bytes) -> None:
@@ -23,6 +26,8 @@ class Together:
         """What was written goes out before."""
         self._send()
         self._transport.close()
+        if self._closes_within is not None and self._transport.get_write_buffer_size():
+            self._loop.call_later(self._closes_within, self._transport.abort)
 
     def write_eof(self) -> None:
         """What was written goes out before."""

@@ -52,11 +52,13 @@ class Turns:
             if self._held.get(who, 0) >= self._share:
                 continue
             line = self._waiting.pop(who)
+            while line and line[0].done():  # given up in this very step: the next one's turn is not lost
+                line.popleft()
+            if not line:
+                continue
             turn = line.popleft()
             if line:
                 self._waiting[who] = line  # behind the others
-            if turn.done():
-                continue
             self.free -= 1
             self._held[who] = self._held.get(who, 0) + 1
             turn.set_result(None)

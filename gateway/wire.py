@@ -15,6 +15,7 @@ from chassis import telemetry
 from chassis.kernel.refusals import Refused
 from gateway import jsontext
 from gateway.bounds import LimitSettings
+from gateway.domain.throttle import network_of
 from gateway.exchange import LINGER
 from gateway.problem import Problems
 from gateway.together import Together
@@ -41,9 +42,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client that connects is expected to say something; one too many is let go at once."""
         super().connection_made(transport)
-        self.transport = Together(transport, self.loop)  # type: ignore[assignment]
+        self.transport = Together(transport, self.loop, self.bounds.write_seconds)  # type: ignore[assignment]
         peer = self.client[0] if self.client else ""
         most = self.bounds.connections if self.bounds.trusts(peer) else self.bounds.connections_each
+        peer = network_of(peer)
         if self.open.total() >= self.bounds.connections or self.open[peer] >= most:
             telemetry.METRICS.count("tradewind_limited_total", limit="connections")
             transport.abort()
@@ -64,15 +66,19 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes before a head is complete."""
+        """Count what is of no body: a head before it is complete, trailers, what frames chunks."""
         if self._refused:
             return
-        if self._in_head:
-            self._taken += len(data)
+        self._taken += len(data)
         super().data_received(data)
-        most = 2 * (self.bounds.head_bytes + self.bounds.url_bytes)
-        if self._in_head and self._taken > most and not self._refused:
-            self._refuse(431, TOO_LARGE)
+        if self._taken > 2 * (self.bounds.head_bytes + self.bounds.url_bytes) and not self._refused:
+            if self._in_head:
+                self._refuse(431, TOO_LARGE)
+            else:
+                self._refused = True
+                self.transport.abort()
+        elif self._waited is None and self._rests() and self.timeout_keep_alive_task is None:
+            self._wait()  # uvicorn took it for the beginning of a request, and watches no more
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -80,6 +86,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._taken = True, 0
         if self._waited is None:
             self._wait()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what comes after the body (a trailer) is not to be taken for one."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body, which is bounded by who reads it."""
+        self._taken = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """A head is complete."""
@@ -100,8 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self._refused = True
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if answering:
+        if not self._rests():
             self.transport.close()
             return
         # Closed while bytes are still coming in, the connection would take the answer with it.
@@ -120,6 +135,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has caught up."""
         super().resume_writing()
         self._read()
+
+    def _rests(self) -> bool:
+        """Whether nothing is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     def _wait(self) -> None:
         self._waited = self.loop.call_later(self.bounds.head_seconds, self.transport.close)

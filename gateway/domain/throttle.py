@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from chassis.kernel.record import replace
 
@@ -119,6 +120,7 @@ def _less(tried: Tried) -> int:
     return max(0, tried.under_way - 1)
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """What counts as one network: an IPv4 address, the /64 of an IPv6 one, or the text that was said."""
     try:

@@ -61,6 +61,21 @@ async def test_one_who_is_let_in_while_leaving_gives_the_place_on():
     assert (turns.free, turns._held) == (1, {})
 
 
+async def test_a_crowd_that_leaves_at_once_leaves_no_place_unused():
+    turns, order = Turns(8), []
+    for _ in range(6):
+        await turns.take("ann", 1)
+    crowd = [await waiting(turns, "ann", order) for _ in range(40)]
+    stayed = [await waiting(turns, "ann", order) for _ in range(6)]
+    for task in crowd:
+        task.cancel()
+    for _ in range(6):
+        turns.give("ann")  # before any of the crowd has taken itself out of the line
+    await asyncio.wait({*crowd, *stayed}, timeout=5)
+    assert order == ["ann"] * 6
+    assert (turns.free, turns._held, dict(turns._waiting)) == (2, {"ann": 6}, {})
+
+
 async def test_who_waits_too_long_is_told_to_come_back():
     limits = Limits(LimitSettings(at_once=1))
     await limits.take_turn("ann", 1)
