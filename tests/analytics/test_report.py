@@ -85,6 +85,27 @@ async def test_conversion_and_time_in_stage_come_from_own_history(analytics):
     assert [s.entered for s in (await own.GetStageStatistics(pipeline="pipelines/1")).stages] == [0, 0, 0]
 
 
+@pytest.mark.req("ANA-12")
+async def test_a_stage_that_nothing_ever_passed_is_expected_to_bring_nothing(analytics):
+    boss = analytics.as_(permissions=READ)
+    lost = [
+        facts.deal(
+            f"opportunities/{n}",
+            state="LOST",
+            stage="negotiation",
+            closed="2026-02-01",
+            history=[("negotiation", "2026-01-01")],
+        )
+        for n in range(10, 13)
+    ]
+    await deliver(analytics, boss.tenant, *FUNNEL, *lost)
+    ask = {"pipeline": "pipelines/1", "report_date": TODAY, "rates": funnel_pb2.HISTORY}
+    forecast = await boss.GetLadderForecast(**ask)
+    # Of the first two stages nothing is known: the pipeline's own rates hold there.
+    assert [step.success_percent.value for step in forecast.steps] == ["50", "80", "0"]
+    assert [shown(month.expected) for month in forecast.months] == ["0", "0", "0"]
+
+
 async def test_durations_place_the_same_income_by_the_days_of_own_history(analytics):
     boss = analytics.as_(permissions=READ)
     slow = [("potential", "2026-01-01"), ("bidding", "2026-04-01"), ("negotiation", "2026-04-02")]

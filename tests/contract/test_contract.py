@@ -139,6 +139,16 @@ def test_percent_complete_weighs_obligations_shipments_and_payments() -> None:
     assert service.moved(paid=service.amount).percent_complete == Percent.of("100")
 
 
+@pytest.mark.req("CON-08")
+def test_goods_without_tax_count_as_the_taxed_do() -> None:
+    free = replace(line(), tax_percent=Percent(0))
+    untaxed = replace(CONTRACT, obligations=(), lines=(free,)).agreed()
+    assert untaxed.moved(shipped=cny("1000")).percent_complete == Percent.of("25")
+    assert untaxed.moved(shipped=cny("2000")).percent_complete == Percent.of("50")
+    both = replace(CONTRACT, obligations=(), lines=(free, line())).agreed()
+    assert both.moved(shipped=cny("1065")).percent_complete == Percent.of("12.5")  # 1065 of 4260
+
+
 @given(total=st.integers(1, 10**12), cuts=st.lists(st.integers(1, 10**6), min_size=1, max_size=9))
 def test_a_payment_plan_sums_to_the_contract(total: int, cuts: list[int]) -> None:
     shares = [cut * 1_000_000 // (2 * sum(cuts)) + 1 for cut in cuts]

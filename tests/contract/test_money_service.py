@@ -152,6 +152,7 @@ async def test_what_a_payment_cannot_pay(contract: Running) -> None:
     await refused(pay(us, customer, "10", (open_one.name, "11")), "ALLOCATION_TOO_MUCH")
     await refused(pay(us, customer, "9999", (open_one.name, "2260.01")), "ALLOCATION_TOO_MUCH")
     await refused(pay(us, customer, "10", (open_one.name, "5"), (open_one.name, "5")), "FIELD_INVALID")
+    await refused(pay(us, customer, "10", (open_one.name, "0")), "FIELD_INVALID")
     await refused(pay(us, customer, "0"), "FIELD_INVALID")
     await refused(pay(us, customer, "-5"), "FIELD_INVALID")
     assert not (await us.finance.ListPayments()).payments

@@ -94,6 +94,11 @@ def test_names_are_trimmed_and_needs_dated() -> None:
     assert tidy.tidy(TODAY) == tidy
 
 
+def test_a_limit_of_nothing_says_its_currency_too() -> None:
+    record = Customer(id="1", display_name="Acme", credit_limit=Money.of(0, "EUR"))
+    assert record.tidy(TODAY).currency == "EUR"
+
+
 def test_contradictions_name_their_field() -> None:
     assert field_of(replace(ACME, display_name="  ").tidy(TODAY)) == "display_name"
     assert field_of(replace(ACME, grade=Grade.A)) == "grade_reason"

@@ -77,6 +77,11 @@ async def test_a_profile_is_kept_as_it_was_given(customer: Running) -> None:
     assert await me.GetCustomer(name=made.name) == made
 
 
+async def test_a_customer_may_owe_nothing(customer: Running) -> None:
+    made = await make(somebody(customer), credit_limit=Money(currency_code="CNY"))
+    assert made.HasField("credit_limit") and (made.currency, made.credit_limit.units) == ("CNY", 0)
+
+
 @pytest.mark.req("CUS-01")
 async def test_an_update_changes_what_its_mask_names_and_nothing_else(customer: Running) -> None:
     me = somebody(customer)

@@ -136,7 +136,7 @@ def rungs(
             if known.left
             else Fraction(stage.allowed_days or UNKNOWN_DAYS)
         )
-        rate = (known.rate if own_rates else None) or stage.success_rate
+        rate = known.rate if own_rates and known.rate is not None else stage.success_rate
         amount = values[stage.key]["amount"] if stage.key in values else 0
         steps.append(Rung(stage=stage.key, value=Money(amount, currency), rate=rate, days=days))
     return steps

@@ -362,7 +362,9 @@ class Contract(Paper):
         weight = sum(obligation.weight for obligation in self.obligations)
         done = sum(obligation.weight for obligation in self.obligations if obligation.done_time)
         goods = sum(
-            line.net.amount + line.tax.amount for line in self.lines if line.product and line.net and line.tax
+            line.net.amount + line.tax.amount
+            for line in self.lines
+            if line.product and line.net is not None and line.tax is not None
         )
         parts = (
             (OBLIGATIONS_COUNT, done, weight),

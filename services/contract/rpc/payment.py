@@ -95,7 +95,7 @@ async def _plan(tx: Tx, payment: Payment, wanted: Sequence[Allocation]) -> Plan:
     left = payment.left
     for each in sorted(wanted, key=lambda allocation: allocation.invoice):
         found = await _payable(tx, each.invoice, payment)
-        amount = each.amount or min(left, found.left)
+        amount = min(left, found.left) if each.amount is None else each.amount
         if amount.currency == left.currency and amount <= left:
             left = left - amount
         plan.append((found, amount))

@@ -197,7 +197,7 @@ class Customer(Owned, Erasable):
             legal_name=legal_name,
             tax_id=tax_ids.compact(self.tax_id),
             needs=tuple(need.dated(today) for need in self.needs),
-            currency=self.currency or (self.credit_limit.currency if self.credit_limit else ""),
+            currency=self.currency or ("" if self.credit_limit is None else self.credit_limit.currency),
             name_key=likeness(display_name) if self.kind is Kind.COMPANY else "",
             legal_key=likeness(legal_name) if self.kind is Kind.COMPANY else "",
         )
