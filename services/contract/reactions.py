@@ -17,7 +17,7 @@ from chassis.events import on
 from chassis.kernel.pricing import Line, RoundingMode, TaxMode
 from chassis.kernel.record import replace
 from chassis.kernel.values import Percent, Quantity, parse_scaled
-from chassis.resync import bring_back, may_return
+from chassis.resync import bring_back, may_return, put_away
 from chassis.shapes import Shape, read_money
 from chassis.shares import end_shares
 from chassis.store import Tx, derived_id
@@ -25,11 +25,13 @@ from chassis.territories import know_territory
 from services.contract.domain.contract import Contract
 from services.contract.domain.credit import CreditHold
 from services.contract.domain.invoice import Invoice, Shipped, invoice_of_parts
+from services.contract.domain.invoice import State as InvoiceState
 from services.contract.domain.quote import Quote, State
 from services.contract.rpc.contract import draft, progress
-from services.contract.rpc.credit import follow, release
+from services.contract.rpc.credit import follow, hold_again, release
+from services.contract.rpc.invoice import reverse
 from services.contract.rpc.shown import show_contract, show_invoice
-from services.contract.store import ContractStore, id_of
+from services.contract.store import ContractStore, exposure_of, id_of
 
 show_line = Shape(Line, types_pb2.PriceLine)
 ONE = Quantity.of(1)
@@ -129,6 +131,26 @@ async def draft_the_invoice(event: inventory_events_pb2.ShipmentDispatched, tx: 
     kind = events_pb2.InvoiceUndeleted if known else events_pb2.InvoiceCreated
     tx.emit(kind(invoice=show_invoice(made)))
     await progress(tx, order.contract, shipped=made.total)
+
+
+@on(inventory_events_pb2.ShipmentFailed)
+async def take_the_invoice_back(event: inventory_events_pb2.ShipmentFailed, tx: Tx) -> None:
+    """What came back is not to be paid: its draft is put away, its booked invoice credited."""
+    if not event.returned:
+        return  # it never left
+    exposure = await exposure_of(tx, event.order.customer, lock=True)
+    drafted = await tx.all(Invoice, deleted=True, id=derived_id(event.shipment.name, "invoice"))
+    if not drafted or may_return(tx, drafted[0]):
+        return
+    for invoice in await tx.all(Invoice, shipment=event.shipment.name, order="id", lock=True, scoped=False):
+        if invoice.state == InvoiceState.DRAFT:
+            tx.emit(events_pb2.InvoiceDeleted(invoice=show_invoice(put_away(tx, invoice))))
+        elif invoice.state != InvoiceState.VOID:
+            id = derived_id(tx.name(invoice), "credit note")
+            await reverse(tx, exposure, invoice, "the shipment failed", id)
+    if drafted[0].post_time:
+        await hold_again(tx, event.order.name, event.order.customer, drafted[0].total)
+    await progress(tx, drafted[0].contract, shipped=-drafted[0].total)
 
 
 def _order_line(line: order_pb2.OrderLine) -> Line:

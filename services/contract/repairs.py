@@ -9,7 +9,7 @@ from tradewind.opportunity.v1 import opportunity_pb2
 
 from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
-from chassis.resync import Loss, after_restoring, put_away
+from chassis.resync import MOST, Loss, after_restoring, may_return, put_away
 from chassis.shapes import read_money
 from chassis.store import derived_id
 from chassis.territories import follow_restored
@@ -85,6 +85,32 @@ async def ask_for_what_left(loss: Loss) -> None:
                 loss.report(tx, name, "PUT_AWAY", f"draft for {invoice.shipment}, which has not left")
             elif found:
                 loss.report(tx, name, "LOOK", f"{invoice.number} asks for goods that have not left")
+
+
+@after_restoring("inventory")
+async def bill_what_is_on_its_way(loss: Loss) -> None:
+    """A draft put away for goods that are on their way after all is back; what was credited is for people."""
+    async with loss.begin() as tx:
+        changed_since = ContractStore.invoices.table.c.update_time >= loss.since
+        known = await tx.all(Invoice, changed_since, deleted=True, limit=MOST, scoped=False)
+    for invoice in known:
+        put = invoice.delete_time is not None and invoice.updater == loss.call.user
+        if not invoice.shipment or not (put or invoice.state == invoices.State.VOID):
+            continue
+        request = shipment_pb2.GetShipmentRequest(name=invoice.shipment)
+        shipment = await loss.ask("ShipmentService.GetShipment", request)
+        if shipment is None or shipment.state not in _SENT:
+            continue
+        async with loss.begin() as tx:
+            found = await tx.all(Invoice, deleted=True, id=invoice.id, lock=True, scoped=False)
+            name = tx.name(invoice)
+            if put and found and may_return(tx, found[0]):
+                made = tx.save(replace(found[0], delete_time=None))
+                tx.emit(events_pb2.InvoiceUndeleted(invoice=show_invoice(made)))
+                await progress(tx, made.contract, shipped=made.total)
+                loss.report(tx, name, "BROUGHT_BACK", f"draft for {invoice.shipment}, which is on its way")
+            elif not put and invoice.updater == loss.call.user:
+                loss.report(tx, name, "LOOK", f"{invoice.number} is credited, and its goods are on their way")
 
 
 @after_restoring("customer")

@@ -193,6 +193,91 @@ async def test_a_dispatch_told_twice_is_invoiced_once(contract: Running) -> None
     assert len((await us.finance.ListInvoices(filter=f'order = "{order.name}"')).invoices) == 1
 
 
+async def fail(us: Firm, order: order_pb2.Order, name: str) -> None:
+    """The goods of a shipment that had left came back."""
+    shipment = shipment_pb2.Shipment(name=name, etag="9", order=order.name, customer=order.customer)
+    event = inventory_events_pb2.ShipmentFailed(shipment=shipment, order=order, returned=True)
+    await us.contract.deliver(event, tenant=us.tenant)
+
+
+async def invoices_of(us: Firm, order: order_pb2.Order) -> list[invoice_pb2.Invoice]:
+    return list((await us.finance.ListInvoices(filter=f'order = "{order.name}"')).invoices)
+
+
+async def test_what_came_back_is_not_billed(contract: Running) -> None:
+    us = firm(contract)
+    customer = await us.customer(limit="1000")
+    agreed = await us.signed(customer, lines=[line("3", "9.99"), line("7", "0.33", product="products/b")])
+    order = order_of(us, customer, agreed.name)
+    held = amount(order.totals.total)
+    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
+    failed = [await ship(us, order, (1, "3", "0")), await ship(us, order, (2, "7", "0"))]
+    for name in failed:
+        await fail(us, order, name)
+    assert await invoices_of(us, order) == []
+    assert await us.used(customer) == (held, "0.00")
+    assert amount((await us.rep.GetContract(name=agreed.name)).shipped_amount) == "0.00"
+
+    await ship(us, order, (1, "3", "0"), (2, "7", "0"))
+    (draft,) = await invoices_of(us, order)
+    assert draft.totals.total == order.totals.total
+    await lawful(contract)
+
+
+async def test_what_came_back_is_credited_and_its_credit_held_again(contract: Running) -> None:
+    us = firm(contract)
+    customer = await us.customer(limit="1000")
+    order = order_of(us, customer)
+    held = amount(order.totals.total)
+    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
+    name = await ship(us, order, (1, "3", "0"), (2, "7", "0"))
+    (draft,) = await invoices_of(us, order)
+    await us.finance.PostInvoice(name=draft.name)
+    payment = await us.finance.CreatePayment(
+        payment={"customer": customer, "amount": money("5"), "allocations": [{"invoice": draft.name}]}
+    )
+    await fail(us, order, name)
+    (void,) = await invoices_of(us, order)
+    assert void.state == invoice_pb2.Invoice.VOID
+    note = await us.finance.GetCreditNote(name=void.credit_note)
+    assert (note.reason, note.totals.total) == ("the shipment failed", order.totals.total)
+    assert amount((await us.finance.GetPayment(name=payment.name)).unallocated) == "5.00"
+    assert await us.used(customer) == (held, "-5.00")
+    await lawful(contract)
+
+    await ship(us, order, (1, "3", "0"), (2, "7", "0"))
+    again = next(each for each in await invoices_of(us, order) if each.name != void.name)
+    await us.finance.PostInvoice(name=again.name)
+    assert (await us.used(customer))[0] == "0.00"
+    await lawful(contract)
+
+
+async def test_a_draft_that_was_thrown_away_still_takes_its_goods_back(contract: Running) -> None:
+    us = firm(contract)
+    customer = await us.customer()
+    agreed = await us.signed(customer)
+    order = order_of(us, customer, agreed.name)
+    name = await ship(us, order, (1, "3", "0"))
+    (draft,) = await invoices_of(us, order)
+    await us.admin.DeleteInvoice(name=draft.name)
+    await fail(us, order, name)
+    assert amount((await us.rep.GetContract(name=agreed.name)).shipped_amount) == "0.00"
+
+
+async def test_a_shipment_that_fails_for_a_cancelled_order_holds_no_credit(contract: Running) -> None:
+    us = firm(contract)
+    customer = await us.customer(limit="1000")
+    order = order_of(us, customer)
+    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
+    name = await ship(us, order, (1, "3", "0"), (2, "7", "0"))
+    (draft,) = await invoices_of(us, order)
+    await us.finance.PostInvoice(name=draft.name)
+    await fail(us, order, name)
+    await contract.deliver(inventory_events_pb2.OrderCancelled(order=order), tenant=us.tenant)
+    assert await us.used(customer) == ("0.00", "0.00")
+    await lawful(contract)
+
+
 @pytest.mark.req("CON-09")
 async def test_a_contract_moves_when_its_goods_leave(contract: Running) -> None:
     us = firm(contract)

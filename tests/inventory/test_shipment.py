@@ -11,9 +11,13 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.contract.v1 import invoice_pb2
-from tradewind.inventory.v1 import reservation_pb2
+from tradewind.inventory.v1 import events_pb2, reservation_pb2
 
+from chassis.call import Call, new_id
 from chassis.kernel.refusals import Refused
+from chassis.resync import Loss
+from services.contract.reactions import take_the_invoice_back
+from services.contract.repairs import bill_what_is_on_its_way
 from services.inventory.domain.shipment import LIFECYCLE, ShipmentLine, State, pick
 from services.inventory.domain.shipment import Shipment as Record
 from tests.inventory.conftest import Order, Shipment, Shop, day, quantity
@@ -193,6 +197,58 @@ async def test_a_failed_shipment_brings_its_goods_back_to_the_order(shop: Shop, 
     again = await shop.shipment(order)
     await shop.DispatchShipment(name=again.name)
     await laws_hold(inventory)
+
+
+async def test_a_failed_shipment_is_not_billed_and_goes_out_again(
+    shop: Shop, inventory: Running, contract: Running
+) -> None:
+    finance = contract.as_("finance", tenant=shop.caller.tenant)
+    pump = await shop.product(price="100", stock=5)
+    order = await shop.confirmed((pump, 5))
+    for _ in range(2):
+        shipment = await shop.shipment(order)
+        await shop.DispatchShipment(name=shipment.name)
+        await settle(inventory, contract)
+        (draft,) = (await finance.ListInvoices(filter=f'order = "{order.name}" AND state != VOID')).invoices
+        posted = await finance.PostInvoice(name=draft.name)
+        await shop.FailShipment(name=shipment.name, reason="refused at the door")
+        await settle(inventory, contract)
+        assert (await finance.GetInvoice(name=posted.name)).state == invoice_pb2.Invoice.VOID
+    credit = await finance.GetCreditExposure(name=shop.customer.replace("customers/", "creditExposures/"))
+    assert (credit.held.units, credit.receivable.units) == (500, 0)
+    await shop.CancelOrder(name=order.name, reason="no longer wanted")
+    await settle(inventory, contract)
+    credit = await finance.GetCreditExposure(name=shop.customer.replace("customers/", "creditExposures/"))
+    assert (credit.held.units, credit.receivable.units) == (0, 0)
+
+
+async def test_goods_that_are_on_their_way_after_a_restoration_are_billed(
+    shop: Shop, inventory: Running, contract: Running
+) -> None:
+    finance = contract.as_("finance", tenant=shop.caller.tenant)
+    order = await shop.confirmed((await shop.product(price="100", stock=5), 5))
+    shipment = await shop.shipment(order)
+    await shop.DispatchShipment(name=shipment.name)
+    await settle(inventory, contract)
+    lost = events_pb2.ShipmentFailed(returned=True)
+    lost.shipment.CopyFrom(await shop.GetShipment(name=shipment.name))
+    lost.order.CopyFrom(await shop.GetOrder(name=order.name))
+    lost.shipment.etag = "9"
+    async with contract.store.begin(_service(shop, contract)) as tx:
+        await take_the_invoice_back(lost, tx)
+    assert not (await finance.ListInvoices(filter=f'order = "{order.name}"')).invoices
+
+    call = _service(shop, contract)
+    await bill_what_is_on_its_way(
+        Loss("inventory", new_id(), datetime.now(UTC) - timedelta(hours=1), contract.store, call)
+    )
+    (back,) = (await finance.ListInvoices(filter=f'order = "{order.name}"')).invoices
+    assert back.state == invoice_pb2.Invoice.DRAFT
+
+
+def _service(shop: Shop, contract: Running) -> Call:
+    """The contract service, on its own behalf."""
+    return Call(tenant=shop.caller.tenant, user="services/contract", clients=contract.runtime.clients)
 
 
 async def test_carrier_and_tracking_number_may_be_said_later(shop: Shop) -> None:

@@ -108,3 +108,11 @@ class CreditHold(Record):
         taken = min(amount, self.held)
         left = self.held - taken
         return replace(self, held=left, state=State.HELD if left else State.INVOICED), taken
+
+    def hold_again(self, amount: Money) -> tuple[CreditHold, Money]:
+        """(the hold after that much is no longer invoiced, how much of it is held again)."""
+        if self.state == State.RELEASED or amount.currency != self.held.currency:
+            return self, Money.zero(amount.currency)
+        again = min(amount, self.amount - self.held)
+        held = self.held + again
+        return replace(self, held=held, state=State.HELD if held else self.state), again

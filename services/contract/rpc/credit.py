@@ -75,6 +75,18 @@ async def release(tx: Tx, order: str, customer: str, attempt: int = 0) -> Credit
     return tx.save(hold.release(attempt))
 
 
+async def hold_again(tx: Tx, order: str, customer: str, amount: Money) -> None:
+    """What an order holds grows by what was invoiced of it and taken back, whatever the limit says by now."""
+    exposure = await exposure_of(tx, customer, lock=True)
+    hold = await _hold_of(tx, order, customer)
+    if exposure is None or hold is None:
+        return
+    made, again = hold.hold_again(amount)
+    if again:
+        tx.save(made)
+        changed(tx, exposure.release(-again))
+
+
 async def _hold_of(tx: Tx, order: str, customer: str) -> CreditHold | None:
     hold = await tx.find(CreditHold, id=id_of(order))
     if hold and hold.customer != customer:

@@ -84,25 +84,34 @@ class InvoiceRpc(PaperRpc):
             found = await tx.get(Invoice, request.name, etag=request.etag)
             exposure = await exposure_of(tx, found.customer, lock=True)
             invoice = await tx.get(Invoice, request.name, lock=True)
-            LIFECYCLE.after("credit", invoice.state)
-            note = await _credit_note(tx, invoice, request.name, request.reason)
-            void = tx.save(invoice.credit(tx.name(note)))
-            journal_entry.keep(
-                tx, credit_sides(invoice), kind=Kind.CREDIT_NOTE, document=tx.name(note), number=note.number,
-                record=note, day=call.now.date(),
-            )  # fmt: skip
-            tx.emit(
-                events_pb2.InvoiceCredited(invoice=show_invoice(void), credit_note=show_credit_note(note))
-            )
-            freed = Money.zero(invoice.currency)
-            for paid in await payments_of(tx, request.name, invoice.customer):
-                rest, amount = paid.free(request.name)
-                tx.emit(events_pb2.PaymentAllocated(payment=show_payment(tx.save(rest))))
-                freed = freed + amount
-            if exposure:
-                credit.changed(tx, exposure.owe(-invoice.total))
-            await progress(tx, invoice.contract, invoiced=-invoice.total, paid=-freed)
-            return tx.reply(show_invoice(void))
+            return tx.reply(show_invoice(await reverse(tx, exposure, invoice, request.reason, call.new_id())))
+
+
+async def reverse(
+    tx: Tx, exposure: CreditExposure | None, invoice: Invoice, reason: str, note_id: str
+) -> Invoice:
+    """An invoice taken back by a credit note; what was paid on it is free on its payments.
+
+    The exposure and the invoice are locked, in this order.
+    """
+    LIFECYCLE.after("credit", invoice.state)
+    name = tx.name(invoice)
+    note = await _credit_note(tx, invoice, note_id, reason)
+    void = tx.save(invoice.credit(tx.name(note)))
+    journal_entry.keep(
+        tx, credit_sides(invoice), kind=Kind.CREDIT_NOTE, document=tx.name(note), number=note.number,
+        record=note, day=tx.call.now.date(),
+    )  # fmt: skip
+    tx.emit(events_pb2.InvoiceCredited(invoice=show_invoice(void), credit_note=show_credit_note(note)))
+    freed = Money.zero(invoice.currency)
+    for paid in await payments_of(tx, name, invoice.customer):
+        rest, amount = paid.free(name)
+        tx.emit(events_pb2.PaymentAllocated(payment=show_payment(tx.save(rest))))
+        freed = freed + amount
+    if exposure:
+        credit.changed(tx, exposure.owe(-invoice.total))
+    await progress(tx, invoice.contract, invoiced=-invoice.total, paid=-freed)
+    return void
 
 
 async def _from_contract(tx: Tx, invoice: Invoice) -> Invoice:
@@ -136,11 +145,17 @@ async def _owe(tx: Tx, exposure: CreditExposure | None, posted: Invoice) -> None
     credit.changed(tx, exposure.counting(posted.currency).owe(posted.total))
 
 
-async def _credit_note(tx: Tx, invoice: Invoice, name: str, reason: str) -> CreditNote:
+async def _credit_note(tx: Tx, invoice: Invoice, id: str, reason: str) -> CreditNote:
     day = tx.call.now.date()
     series = f"CN-{day:%Y}"
     serial = await tx.number(series)
     note = credit_note_of(
-        invoice, id=tx.call.new_id(), name=name, series=series, serial=serial, reason=reason, issue_date=day
+        invoice,
+        id=id,
+        name=tx.name(invoice),
+        series=series,
+        serial=serial,
+        reason=reason,
+        issue_date=day,
     )
     return tx.add(note, scoped=False)
