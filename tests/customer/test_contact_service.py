@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
+
 import pytest
 from tradewind.customer.v1 import contact_pb2 as pb
 from tradewind.customer.v1 import customer_pb2, events_pb2
 
+from chassis.call import Call
 from tests.customer.people import colleague, somebody
 from tests.customer.test_customer_service import events_of, make
 from tests.platform import Caller, Running, refused
+
+WAITING = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'contacts'::regclass"
 
 
 async def person(caller: Caller, customer: customer_pb2.Customer, name: str = "Maria Anders") -> pb.Contact:
@@ -50,6 +56,35 @@ async def test_a_contact_is_in_the_hands_of_its_customer(customer: Running) -> N
     await rep.TransferCustomer(name=acme.name, owner=heir.user, team="teams/north", reason="region")
     assert {c.name for c in (await heir.ListContacts()).contacts} == {first.name, second.name}
     await refused(rep.GetContact(name=first.name), "NOT_FOUND")
+
+
+@pytest.mark.parametrize("way", ["created", "moved", "converted"])
+async def test_who_joins_a_customer_that_is_being_given_away_goes_along(customer: Running, way: str) -> None:
+    boss = somebody(customer)
+    acme = await make(boss, "Acme")
+    if way == "created":
+        joins = person(boss, acme)
+    elif way == "moved":
+        mover = await person(boss, await make(boss, "Other"))
+        joins = boss.UpdateContact(contact=pb.Contact(name=mover.name, customer=acme.name))
+    else:
+        lead = await boss.CreateLead(lead={"company_name": "Acme", "person": "Maria Anders"})
+        await boss.QualifyLead(name=lead.name)
+        joins = boss.ConvertLead(name=lead.name, customer=acme.name)
+    call = Call(tenant=boss.tenant, user="services/customer", now=datetime.now(UTC))
+    async with customer.store.begin(call) as tx:
+        await tx.run("LOCK TABLE contacts IN SHARE MODE")  # the customer is read, the contact not yet kept
+        joining = asyncio.create_task(joins)
+        async with asyncio.timeout(20):
+            while not await tx.rows(WAITING):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        gift = boss.TransferCustomer(name=acme.name, owner="users/heir", team="teams/north", reason="region")
+        given = asyncio.create_task(gift)
+        await asyncio.wait([given], timeout=0.3)
+    await joining
+    await given
+    (found,) = (await boss.ListContacts(filter=f'customer = "{acme.name}"')).contacts
+    assert (found.owner, found.team) == ("users/heir", "teams/north")
 
 
 async def test_a_contact_put_away_does_not_come_back_to_old_hands(customer: Running) -> None:

@@ -25,7 +25,8 @@ class ContactRpc(Rpc):
         if before is not None and record.customer == before.customer:
             return record
         try:
-            customer = await tx.get(Customer, record.customer, permission="customers.read")
+            # Held until the commit: a transfer meanwhile would leave who joins now in the old hands.
+            customer = await tx.get(Customer, record.customer, lock=True, permission="customers.read")
         except Refused as refused:
             if refused.reason != "NOT_FOUND":
                 raise

@@ -112,7 +112,8 @@ class LeadRpc(Rpc):
     async def _customer(tx: Tx, lead: Lead, id: str, request: Any, agreed: list[Consent]) -> Customer:
         if request.customer:
             try:
-                return await tx.get(Customer, request.customer, permission="customers.read")
+                # Held until the commit: a transfer meanwhile would leave the contact in the old hands.
+                return await tx.get(Customer, request.customer, lock=True, permission="customers.read")
             except Refused as refused:
                 if refused.reason != "NOT_FOUND":
                     raise
