@@ -38,8 +38,11 @@ HAVING (sum(s.on_hand - s.reserved) < p.reorder_level AND NOT p.discontinued) <>
 ORDER BY p.id LIMIT %s
 """
 
-_SHORT = """EXISTS (
-  SELECT 1 FROM jsonb_array_elements(lines) AS line
+# Short of something that is there: orders that nothing came in for would keep later ones from their goods.
+_FILLABLE = """EXISTS (
+  SELECT 1 FROM jsonb_array_elements(orders.lines) AS line
+  JOIN stock s ON s.tenant_id = orders.tenant_id AND s.product = line->>'product' AND s.product <> ''
+    AND s.warehouse = orders.warehouse AND s.warehouse <> '' AND s.on_hand > s.reserved
   WHERE (line->>'stocked')::boolean
     AND (line->>'quantity')::bigint > (line->>'shipped')::bigint + (line->>'reserved')::bigint)"""
 
@@ -87,7 +90,7 @@ async def fill_backorders(tx: Tx) -> None:
         among(table.c.state, [State.CONFIRMED.value, State.PARTLY_SHIPPED.value]),
         table.c.allow_backorder.is_(True),
         table.c.historic.is_(False),
-        sa.literal_column(_SHORT, sa.Boolean()),
+        sa.literal_column(_FILLABLE, sa.Boolean()),
         order="confirm_time, id",
         lock=True,
         limit=AT_ONCE,

@@ -12,6 +12,7 @@ from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.type.v1 import types_pb2
 
 from chassis.call import new_id
+from services.inventory import jobs
 from tests.chassis.test_answers import Counted
 from tests.inventory.conftest import EVERYTHING, Order, Shop, day, know
 from tests.inventory.test_stock import laws_hold
@@ -259,6 +260,24 @@ async def test_a_back_order_takes_what_there_is_and_then_what_comes(shop: Shop, 
     await inventory.runtime.jobs.carry_out(inventory.runtime.jobs.jobs["fill_backorders"])
     assert (await shop.GetOrder(name=order.name)).lines[0].reserved.value == "10"
     assert await shop.balance(pump) == ("23", "10", "13")
+    await laws_hold(inventory)
+
+
+async def test_orders_that_nothing_came_in_for_keep_no_other_from_its_goods(
+    shop: Shop, inventory: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "AT_ONCE", 2)
+    never, pump = await shop.product(), await shop.product()
+    elsewhere = await shop.warehouse("ZZZ")
+    await shop.ReceiveStock(product=never.name, warehouse=elsewhere.name, quantity=decimal(9))
+    for _ in range(2):
+        await shop.confirmed((never, 1), allow_backorder=True)
+    later = await shop.confirmed((never, 1), (pump, 2), allow_backorder=True)
+    last = await shop.confirmed((pump, 2), allow_backorder=True)
+    await shop.ReceiveStock(product=pump.name, quantity=decimal(3))
+    await inventory.runtime.jobs.carry_out(inventory.runtime.jobs.jobs["fill_backorders"])
+    filled = [(await shop.GetOrder(name=each.name)).lines[-1].reserved.value for each in (later, last)]
+    assert filled == ["2", "1"]
     await laws_hold(inventory)
 
 
