@@ -7,7 +7,7 @@ from tradewind.contract.v1 import quote_pb2
 from tradewind.opportunity.v1 import opportunity_pb2
 
 from chassis.call import new_id
-from tests.contract.people import amount, day, events, firm, lawful, line
+from tests.contract.people import Firm, amount, day, events, firm, lawful, line
 from tests.messages import money
 from tests.platform import Running, refused
 
@@ -81,6 +81,41 @@ async def test_revisions_are_kept_and_compared(contract: Running) -> None:
     listed = await us.rep.ListQuotes(filter=f'number = "{first.number}"', order_by="revision desc")
     assert [quote.revision for quote in listed.quotes] == [2, 1]
     await lawful(contract)
+
+
+async def sent_and_revised(us: Firm) -> tuple[quote_pb2.Quote, quote_pb2.Quote]:
+    """A quote with the customer, and the draft of its next revision."""
+    first = await us.rep.CreateQuote(quote={"customer": await us.customer(), "lines": [line()]})
+    await us.rep.SubmitQuote(name=first.name)
+    await us.rep.SendQuote(name=first.name)
+    return first, await us.rep.ReviseQuote(name=first.name)
+
+
+async def test_a_quote_stands_again_when_its_next_revision_is_deleted(contract: Running) -> None:
+    us = firm(contract)
+    first, second = await sent_and_revised(us)
+    await us.rep.DeleteQuote(name=second.name)
+    assert (await us.rep.GetQuote(name=first.name)).superseded_by == ""
+    third = await us.rep.ReviseQuote(name=first.name)
+    assert third.revision == 2
+    no = await refused(us.rep.UndeleteQuote(name=second.name), "QUOTE_SUPERSEDED")
+    assert no == {"superseded_by": third.name}
+    await us.rep.DeleteQuote(name=third.name)
+    await us.rep.AcceptQuote(name=first.name, accepter="Li Wei")
+    await refused(us.rep.UndeleteQuote(name=second.name), "STATE_FORBIDS")
+    told = [each for each in await events(us.rep, first.name) if each == "QuoteUpdated"]
+    assert len(told) == 4  # superseded twice, and standing again twice
+
+
+async def test_a_revision_that_is_back_supersedes_again(contract: Running) -> None:
+    us = firm(contract)
+    first, second = await sent_and_revised(us)
+    await us.rep.DeleteQuote(name=second.name)
+    back = await us.rep.UndeleteQuote(name=second.name)
+    assert (back.revision, back.HasField("delete_time")) == (2, False)
+    await refused(us.rep.UndeleteQuote(name=second.name), "FIELD_INVALID")
+    await refused(us.rep.AcceptQuote(name=first.name, accepter="Li Wei"), "QUOTE_SUPERSEDED")
+    assert (await us.rep.GetQuote(name=first.name)).superseded_by == second.name
 
 
 async def test_only_a_draft_is_changed_or_deleted(contract: Running) -> None:

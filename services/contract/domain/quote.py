@@ -133,16 +133,14 @@ class Quote(Paper, Erasable):
 
     def revise(self, *, name: str, new_id: str, today: date) -> tuple[Quote, Quote]:
         """(this revision, which can no longer be accepted; the next one, a draft)."""
-        state = LIFECYCLE.after("revise", self.state)
-        if self.superseded_by:
-            raise Refused("QUOTE_SUPERSEDED", superseded_by=self.superseded_by)
         collection = name.rpartition("/")[0]
+        old = self.superseded(f"{collection}/{new_id}")
         draft = replace(
             self,
             id=new_id,
             version=0,
             creator="",
-            state=state,
+            state=State.DRAFT,
             revision=self.revision + 1,
             previous=name,
             valid_until=self.valid_until if self.valid_until and self.valid_until >= today else None,
@@ -153,7 +151,14 @@ class Quote(Paper, Erasable):
             decline_reason="",
             erase_time=None,
         )
-        return replace(self, superseded_by=f"{collection}/{new_id}"), draft
+        return old, draft
+
+    def superseded(self, by: str) -> Quote:
+        """This revision, which can no longer be accepted: the next one is *by*."""
+        LIFECYCLE.after("revise", self.state)
+        if self.superseded_by:
+            raise Refused("QUOTE_SUPERSEDED", superseded_by=self.superseded_by)
+        return replace(self, superseded_by=by)
 
     def _must_stand(self, today: date) -> None:
         if self.superseded_by:

@@ -9,13 +9,13 @@ from tradewind.opportunity.v1 import opportunity_pb2
 
 from chassis.call import Call
 from chassis.kernel.record import replace
-from chassis.kernel.refusals import Refused
+from chassis.kernel.refusals import Refused, invalid
 from chassis.store import Tx
 from services.contract.domain.quote import LIFECYCLE, Quote, State
 from services.contract.rpc.credit import know_customer
 from services.contract.rpc.paper import PaperRpc, approval
 from services.contract.rpc.shown import show_quote
-from services.contract.store import must_know
+from services.contract.store import id_of, must_know
 
 
 class QuoteRpc(PaperRpc):
@@ -45,8 +45,26 @@ class QuoteRpc(PaperRpc):
         return replace(priced, number=f"Q-{year}-{await tx.number(f'Q-{year}'):06d}")
 
     async def dismiss(self, tx: Tx, record: Quote) -> None:
-        """Only a draft is deleted."""
+        """Only a draft is deleted; the revision it was to follow stands again."""
         LIFECYCLE.after("delete", record.state)
+        previous = await _previous(tx, record)
+        if previous and previous.superseded_by == tx.name(record):
+            stands = tx.save(replace(previous, superseded_by=""))
+            tx.emit(events_pb2.QuoteUpdated(quote=show_quote(stands)))
+
+    async def UndeleteQuote(self, request: Any, call: Call) -> Any:
+        """Back, where the revision that it follows may still be followed."""
+        async with self.store.begin(call) as tx:
+            quote = await tx.get(Quote, request.name, etag=request.etag, deleted=True)
+            if quote.delete_time is None:
+                raise invalid("name", "must be of a deleted record")
+            previous = await _previous(tx, quote)
+            if previous and previous.superseded_by != request.name:
+                kept = tx.save(previous.superseded(request.name))
+                tx.emit(events_pb2.QuoteUpdated(quote=show_quote(kept)))
+            made = tx.save(replace(quote, delete_time=None))
+            tx.emit(events_pb2.QuoteUndeleted(quote=show_quote(made)))
+            return tx.reply(show_quote(made))
 
     async def ReviseQuote(self, request: Any, call: Call) -> Any:
         """The next revision, beside this one."""
@@ -109,6 +127,14 @@ class QuoteRpc(PaperRpc):
             made = tx.save(quote.decline(reason=request.reason, at=call.now))
             tx.emit(events_pb2.QuoteDeclined(quote=show_quote(made)))
             return tx.reply(show_quote(made))
+
+
+async def _previous(tx: Tx, quote: Quote) -> Quote | None:
+    """The revision that a quote follows, held until the commit."""
+    if not quote.previous:
+        return None
+    found = await tx.all(Quote, limit=1, lock=True, scoped=False, id=id_of(quote.previous))
+    return found[0] if found else None
 
 
 async def _take_from_deal(wanted: quote_pb2.Quote, call: Call) -> None:
