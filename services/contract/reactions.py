@@ -60,7 +60,7 @@ async def draft_the_contract(event: opportunity_events_pb2.OpportunityWon, tx: T
     known = await tx.all(Contract, deleted=True, id=id)
     if not deal.customer or (known and not may_return(tx, known[0])):
         return
-    quote = await tx.find(Quote, id=id_of(deal.accepted_quote)) if deal.accepted_quote else None
+    quote = await _accepted_for(tx, deal)
     agreed = tx.name(quote) if quote and quote.state == State.ACCEPTED else ""
     if agreed and await tx.find(Contract, quote=agreed):
         return
@@ -83,6 +83,17 @@ async def draft_the_contract(event: opportunity_events_pb2.OpportunityWon, tx: T
         tx.emit(events_pb2.ContractUndeleted(contract=show_contract(back)))
         return
     tx.emit(events_pb2.ContractCreated(contract=show_contract(tx.add(drafted))))
+
+
+async def _accepted_for(tx: Tx, deal: opportunity_pb2.Opportunity) -> Quote | None:
+    """The quote that the deal names, or the last one accepted for it: a deal won at once names none yet."""
+    if deal.accepted_quote:
+        return await tx.find(Quote, id=id_of(deal.accepted_quote))
+    last = await tx.all(
+        Quote, opportunity=deal.name, customer=deal.customer, state=State.ACCEPTED,
+        order="answer_time DESC, id DESC", limit=1,
+    )  # fmt: skip
+    return last[0] if last else None
 
 
 def _lines_of(deal: opportunity_pb2.Opportunity) -> tuple[Line, ...]:

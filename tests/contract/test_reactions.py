@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tradewind.contract.v1 import contract_pb2, invoice_pb2
+from tradewind.contract.v1 import contract_pb2, invoice_pb2, quote_pb2
 from tradewind.inventory.v1 import events_pb2 as inventory_events_pb2
 from tradewind.inventory.v1 import order_pb2, shipment_pb2
 from tradewind.opportunity.v1 import events_pb2 as opportunity_events_pb2
@@ -104,6 +104,32 @@ async def test_a_contract_made_by_hand_from_the_quote_stands_in_its_place(contra
     await won(us, customer=customer, amount=quote.totals.net, accepted_quote=quote.name)
     listed = await us.rep.ListContracts(filter=f'quote = "{quote.name}"')
     assert [each.name for each in listed.contracts] == [by_hand.name]
+
+
+async def accepted(us: Firm, **more: Any) -> quote_pb2.Quote:
+    """A quote that the customer agreed to."""
+    quote = await us.rep.CreateQuote(quote={"lines": [line(discount="5")], **more})
+    await us.rep.SubmitQuote(name=quote.name)
+    await us.rep.SendQuote(name=quote.name)
+    return await us.rep.AcceptQuote(name=quote.name, accepter="Li Wei")
+
+
+async def test_a_deal_won_before_it_heard_of_its_accepted_quote_is_agreed_as_quoted(
+    contract: Running, opportunity: Running
+) -> None:
+    us = firm(contract)
+    rep = opportunity.as_("sales_rep", tenant=us.tenant, user=us.rep.user, team="teams/north")
+    customer = await us.customer()
+    deal = await rep.CreateOpportunity(
+        opportunity={"title": "Scanners", "customer": customer, "amount": money("2000")}
+    )
+    await accepted(us, customer=customer, opportunity=deal.name)
+    newest = await accepted(us, customer=customer, opportunity=deal.name)
+    await accepted(us, customer=await us.customer(), opportunity=deal.name)
+    event = opportunity_events_pb2.OpportunityWon(opportunity=await rep.GetOpportunity(name=deal.name))
+    await contract.deliver(event, tenant=us.tenant)
+    (draft,) = await contracts_of(us, deal)
+    assert (draft.quote, draft.totals) == (newest.name, newest.totals)
 
 
 def order_of(us: Firm, customer: str, contract_name: str = "") -> order_pb2.Order:
