@@ -7,15 +7,13 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_status import rpc_status
 
 from chassis import telemetry
@@ -24,6 +22,7 @@ from chassis.rpc import refusal_of
 from chassis.service import GRACE_SECONDS, SERVER_OPTIONS
 from chassis.tls import Door
 from gateway.access_log import AccessLog
+from gateway.anybody import Anybody, one_message
 from gateway.caller import (
     RECHECK_SECONDS,
     Identify,
@@ -44,10 +43,8 @@ log = logging.getLogger(__name__)
 OURS = "/tradewind."
 # What the way through the gateway may take of the caller's time.
 MARGIN = 0.02
-MOST_CALLS = 4_000
 # Before the port closes: seconds without a new call, and the most to wait for them.
 QUIET, QUIET_WITHIN = 0.1, 2.0
-REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 telemetry.METRICS.describe(
     "tradewind_edge_seconds", "histogram", "How long gRPC calls took, by method and code."
@@ -71,32 +68,40 @@ class Edge(grpc.GenericRpcHandler):
         path = details.method
         if not path.startswith(OURS):
             return None
-        return self._handlers.get(path) or grpc.unary_unary_rpc_method_handler(self._unknown(path))
+        return self._handlers.get(path) or grpc.stream_unary_rpc_method_handler(self._unknown(path))
 
     def _handler(self, method: Method) -> Any:
         if method.streams:
-            return grpc.unary_stream_rpc_method_handler(self._many(method))
-        return grpc.unary_unary_rpc_method_handler(self._one(method))
+            return grpc.stream_stream_rpc_method_handler(self._many(method))
+        return grpc.stream_unary_rpc_method_handler(self._one(method))
 
     def _unknown(self, path: str) -> Any:
-        async def refuse(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            told = _told(context)
-            status = self._status(
-                Refused("METHOD_UNKNOWN", method=path[1:200]), told, "", telemetry.unrecorded()
-            )
-            await context.abort_with_status(rpc_status.to_status(status))
+        async def refuse(_requests: Any, context: grpc.aio.ServicerContext) -> bytes:
+            await self.refuse(context, Refused("METHOD_UNKNOWN", method=path[1:200]))
             return b""
 
         return refuse
 
+    async def refuse(self, context: Any, refused: Refused) -> None:
+        """Tell no to a call of which nothing else is known."""
+        status = self._status(refused, _told(context), "", telemetry.unrecorded())
+        await context.abort_with_status(rpc_status.to_status(status))
+
+    def place(self, context: Any, streams: bool) -> AbstractContextManager[None]:
+        """A place among the calls of an address, for one that asks for nobody's name."""
+        return self._limits.one_of(network_of(self._peer(context, _told(context))), streams=streams)
+
+    def _peer(self, context: Any, told: dict[str, str]) -> str:
+        return self._limits.settings.client(address_of(context.peer()), told.get("x-forwarded-for", ""))
+
     def _one(self, method: Method) -> Any:
-        async def carry(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def carry(_requests: Any, context: grpc.aio.ServicerContext) -> bytes:
             started, told, status, answer = time.perf_counter(), _told(context), None, b""
             trace = trace_of(told.get("traceparent", ""))
             with telemetry.entry(f"gRPC {method.path}", trace), ExitStack() as held:
                 trace = telemetry.traceparent() or trace or telemetry.unrecorded()
                 try:
-                    call = await self._call(method, request, context, told, trace, held)
+                    call = await self._call(method, context, told, trace, held)
                     answer = await call
                 except Exception as error:
                     status = self._status(error, told, method.home, trace)
@@ -108,12 +113,12 @@ class Edge(grpc.GenericRpcHandler):
         return carry
 
     def _many(self, method: Method) -> Any:
-        async def carry(request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        async def carry(_requests: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
             started, told, status = time.perf_counter(), _told(context), None
             trace = trace_of(told.get("traceparent", "")) or telemetry.unrecorded()
             with ExitStack() as held:
                 try:
-                    call = await self._call(method, request, context, told, trace, held)
+                    call = await self._call(method, context, told, trace, held)
                     held.callback(call.cancel)
                     self.streams.add(call)
                     held.callback(self.streams.discard, call)
@@ -134,7 +139,7 @@ class Edge(grpc.GenericRpcHandler):
         return carry
 
     async def _call(
-        self, method: Method, request: bytes, context: Any, told: dict[str, str], trace: str, held: ExitStack
+        self, method: Method, context: Any, told: dict[str, str], trace: str, held: ExitStack
     ) -> Any:
         """The call to the service, once caller, limits and deadline are in order."""
         remaining = context.time_remaining()
@@ -142,17 +147,19 @@ class Edge(grpc.GenericRpcHandler):
         timeout = min(remaining - MARGIN, longest) if remaining is not None else _default(method)
         if timeout <= 0:
             raise Refused("DEADLINE_EXCEEDED")
-        peer = self._limits.settings.client(address_of(context.peer()), told.get("x-forwarded-for", ""))
+        until = time.monotonic() + timeout
+        peer = self._peer(context, told)
         if not method.streams:
             held.enter_context(self._limits.flight())
         identity = await self._caller(method, told, peer, context)
         who = f"{identity.tenant}/{identity.user}" if identity else network_of(peer)
         held.enter_context(self._limits.one_of(who, streams=method.streams))
+        request = await one_message(context, min(self._limits.settings.body_seconds, timeout))
         if not method.streams:
-            whose, until = identity.tenant if identity else STRANGERS, time.monotonic() + timeout
-            await self._limits.take_turn(whose, timeout)
+            whose = identity.tenant if identity else STRANGERS
+            await self._limits.take_turn(whose, max(0.001, until - time.monotonic()))
             held.callback(self._limits.give_turn, whose)
-            timeout = max(0.001, until - time.monotonic())
+        timeout = max(0.001, until - time.monotonic())
         language = told.get("accept-language", "")
         metadata = metadata_for(
             identity,
@@ -306,13 +313,14 @@ async def serve_edge(
     """Open the gRPC port; the server that comes back is to be stopped with `stop()`."""
     contract = contract or Contract.load()
     limits = limits or Limits()
-    server = grpc.aio.server(options=_options(limits.settings), maximum_concurrent_rpcs=MOST_CALLS)
+    server = grpc.aio.server(options=_options(limits.settings))
     edge = Edge(contract, upstream, identify, limits)
     server.add_generic_rpc_handlers((edge,))
     checker = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     names = sorted({method.service for method in contract.public.values()})
-    _reflect(server, contract, [*names, health.SERVICE_NAME, reflection.SERVICE_NAME])
+    within = limits.settings.body_seconds
+    anybody = Anybody(checker, contract, names, edge.place, edge.refuse, within)
+    server.add_generic_rpc_handlers(anybody.handlers())
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if door is None:
         bound = server.add_insecure_port(target)
@@ -338,22 +346,3 @@ def _options(bounds: LimitSettings) -> list[tuple[str, int]]:
         "grpc.http2.max_ping_strikes": 2,
     }
     return [*((name, value) for name, value in SERVER_OPTIONS if name not in ours), *ours.items()]
-
-
-def _reflect(server: grpc.aio.Server, contract: Contract, names: list[str]) -> None:
-    """Tell the contract to who asks, under both names that reflection goes by; the messages are the same."""
-    pool = DescriptorPool()
-    for file in contract.files:
-        pool.AddSerializedFile(file.SerializeToString())
-    # With the details of refusals, so that a stranger's tool can read them.
-    for module in (health_pb2, reflection_pb2, error_details_pb2):
-        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-    teller = reflection.aio.ReflectionServicer(names, pool=pool)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(teller, server)
-    handler = grpc.stream_stream_rpc_method_handler(
-        teller.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    table = grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": handler})
-    server.add_generic_rpc_handlers((table,))

@@ -211,6 +211,69 @@ async def test_the_limits_hold_here_too(notes):
     assert limits.in_flight == 0 and limits._each == {}
 
 
+HALF = {
+    "a change of it": ("/grpc.health.v1.Health/Watch", True),
+    "a watch half asked": ("/grpc.health.v1.Health/Watch", False),
+    "the contract": ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", False),
+    "a stranger's half a request": (f"{SERVICE}/GetNote", False),
+    "a stranger's half a stream": (f"{SERVICE}/WatchEvents", False),
+    "half a request of an unknown method": (f"{SERVICE}/Nope", False),
+    "half a sign-in": (f"{SERVICE}/Knock", False),
+}
+
+
+@pytest.mark.parametrize(("path", "asked"), HALF.values(), ids=list(HALF))
+async def test_calls_of_strangers_that_last_are_few_and_end_with_their_place_given_back(notes, path, asked):
+    """Whoever sends a head and nothing else, or listens for ever, keeps nobody out."""
+    bounds = LimitSettings(in_flight_each=8, streams_each=8, body_seconds=1.0)
+    limits = Limits(bounds)
+    server = await serve_edge(
+        "127.0.0.1", 0, identify=identify, upstream=notes.upstream, contract=notes.contract, limits=limits
+    )
+    address, own = f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(address, options=own) for _ in range(4)]
+    calls = [
+        channel.unary_stream(path)(b"") if asked else channel.stream_stream(path)()
+        for channel in channels[1:]
+        for _ in range(8)
+    ]
+    await asyncio.sleep(0.5)
+    held = [call for call in calls if not call.done()]
+    assert len(held) <= 8 and limits.in_flight <= 8
+    assert sum(limits._each.values()) == len(held)
+    ended = {await call.code() for call in calls if call.done()}
+    assert ended <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAUTHENTICATED,
+                     grpc.StatusCode.UNIMPLEMENTED}  # fmt: skip
+    assert (await ask(channels[0], notes, "GetNote", timeout=5)).name == "notes/1"
+    await asyncio.sleep(1.0)
+    late = [call for call in held if not call.done()]
+    assert bool(late) == (asked or "Reflection" in path)  # what was half asked is over
+    for channel in channels:
+        await channel.close()
+    await asyncio.sleep(0.2)
+    assert limits._each == {} and limits.in_flight == 0
+    await server.stop(0)
+
+
+async def test_whose_message_does_not_come_is_told_so(notes):
+    limits = Limits(LimitSettings(body_seconds=0.2))
+    server = await serve_edge(
+        "127.0.0.1", 0, identify=identify, upstream=notes.upstream, contract=notes.contract, limits=limits
+    )
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        late = channel.stream_unary(f"{SERVICE}/GetNote")(metadata=TOKEN)
+        error = await refusal(late)
+        assert (error.code(), reason_of(error)[0]) == (
+            grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"
+        )  # fmt: skip
+        none = channel.stream_unary(f"{SERVICE}/GetNote")(metadata=TOKEN)
+        await none.done_writing()
+        assert reason_of(await refusal(none))[0] == "BODY_INVALID"
+        assert (await ask(channel, notes, "GetNote")).name == "notes/1"
+    await server.stop(0)
+    assert limits._each == {} and limits.in_flight == 0
+
+
 async def test_health_is_told_without_a_token(edge):
     check = edge.unary_unary(
         "/grpc.health.v1.Health/Check",
