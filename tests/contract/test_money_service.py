@@ -159,6 +159,19 @@ async def test_what_a_payment_cannot_pay(contract: Running) -> None:
     await lawful(contract)
 
 
+@pytest.mark.parametrize(("currency", "paid", "other"), [("CNY", "99.99", "99.9999"), ("JPY", "100", "99.5"),
+                                                         ("KWD", "9.995", "9.9995")])  # fmt: skip
+async def test_money_comes_in_the_decimals_of_its_currency(
+    contract: Running, currency: str, paid: str, other: str
+) -> None:
+    us = firm(contract)
+    said = {"customer": await us.customer(currency=currency)}
+    wrong = us.finance.CreatePayment(payment={**said, "amount": money(other, currency)})
+    assert (await refused(wrong, "FIELD_INVALID"))["field"] == "payment.amount"
+    made = await us.finance.CreatePayment(payment={**said, "amount": money(paid, currency)})
+    assert made.unallocated == money(paid, currency)
+
+
 async def test_two_payments_at_once_never_pay_an_invoice_twice(contract: Running) -> None:
     us = firm(contract)
     customer = await us.customer()

@@ -35,6 +35,8 @@ class PaymentRpc(Rpc):
         asked = Payment(id=call.new_id(), **values)
         if asked.receive_date and asked.receive_date > call.now.date():
             raise invalid("payment.receive_date", "must not be in the future")
+        if asked.amount != asked.amount.rounded():  # not in check: what was kept before it was said stays
+            raise invalid("payment.amount", f"must have no more decimals than {asked.amount.currency} has")
         await credit.know_customer(self.store, asked.customer, call, field="payment.customer")
         async with self.store.begin(call) as tx:
             exposure = await exposure_of(tx, asked.customer, lock=True)
