@@ -7,8 +7,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chassis.kernel.refusals import Refused
 
@@ -35,6 +37,15 @@ def derived_id(*cause: str) -> str:
     return str(uuid.uuid5(_DERIVED, "\n".join(cause)))
 
 
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> tzinfo:
+    """The zone of that name; UTC for one that is only in the gateway's younger database of them."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
 @dataclass
 class Call:
     """One call of one method, as the principal token and the request describe it."""
@@ -50,6 +61,7 @@ class Call:
     teams: tuple[str, ...] = ()  # the caller's own team and all below it
     territories: tuple[str, ...] = ()  # those the caller is a member of and all below them
     locale: str = "en"
+    zone: str = "UTC"  # the organization's, an IANA name; UTC where nobody calls
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     deadline: float = 0.0  # time.monotonic(); 0: none
     request_id: str = ""
@@ -72,6 +84,11 @@ class Call:
         made.__dict__.update(self.__dict__)
         made.now = datetime.now(UTC)
         return made
+
+    @property
+    def today(self) -> date:
+        """The day it is in the organization's time zone: what a record is dated by when nobody says."""
+        return self.now.astimezone(_zone(self.zone)).date()
 
     @staticmethod
     def new_id() -> str:

@@ -124,7 +124,7 @@ class Clients:
         self.service, self.signer = service, signer
         self._channels = Channels(addresses, identity)
         self._stubs: dict[str, Any] = {}
-        self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
+        self._tokens: dict[tuple[str, str, str], tuple[float, str]] = {}
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -138,14 +138,15 @@ class Clients:
         except KeyError:
             raise Refused("UNAVAILABLE", what=f"the {service} service") from None
 
-    def _token(self, tenant: str, actor: str) -> str:
-        expires, token = self._tokens.get((tenant, actor), (0.0, ""))
+    def _token(self, tenant: str, actor: str, zone: str) -> str:
+        expires, token = self._tokens.get((tenant, actor, zone), (0.0, ""))
         if expires < time.time():
             if len(self._tokens) > 10_000:
                 self._tokens.clear()
-            who = Principal(user=f"services/{self.service}", tenant=tenant, permissions={}, actor=actor)
+            me = f"services/{self.service}"
+            who = Principal(user=me, tenant=tenant, permissions={}, actor=actor, zone=zone)
             token = self.signer.mint(who)
-            self._tokens[tenant, actor] = (time.time() + 45, token)
+            self._tokens[tenant, actor, zone] = (time.time() + 45, token)
         return token
 
     async def ask(self, method: str, request: Message, call: Call) -> Any:
@@ -156,7 +157,7 @@ class Clients:
         if seconds <= 0:
             raise Refused("DEADLINE_EXCEEDED")
         metadata = [
-            ("authorization", f"Bearer {self._token(call.tenant, actor)}"),
+            ("authorization", f"Bearer {self._token(call.tenant, actor, call.zone)}"),
             ("accept-language", call.locale),
             ("x-internal-peer", HERE),
             ("x-internal-agent", f"services/{self.service}"),

@@ -55,6 +55,7 @@ class Principal:
     teams: tuple[str, ...] = ()
     territories: tuple[str, ...] = ()
     locale: str = "en"
+    zone: str = "UTC"  # the organization's, an IANA name
     session: str = ""
     version: str = ""  # of the permissions
     actor: str = ""  # on whose behalf a service acts
@@ -90,6 +91,8 @@ class Signer:
         }  # fmt: skip
         if who.territories:
             claims["places"] = [name.removeprefix(TERRITORY) for name in who.territories]
+        if who.zone != "UTC":
+            claims["zone"] = who.zone
         if who.fields:
             claims["fields"] = who.fields.claim()
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers={"typ": TYPE, "kid": self.name})
@@ -171,6 +174,7 @@ class Validator:
             teams=tuple(claims.get("teams", ())),
             territories=tuple(TERRITORY + id for id in claims.get("places", ())),
             locale=claims["locale"],
+            zone=str(claims.get("zone", "UTC")),
             session=claims["sid"],
             version=str(claims["pv"]),
             actor=claims.get("act", ""),

@@ -312,7 +312,7 @@ class Server:
         return who.expires, Call(
             tenant=who.tenant, user=who.user, method=policy.path, permission=policy.permission,
             scope=scope_for(policy, who), permissions=who.permissions, roles=who.roles, team=who.team,
-            teams=who.teams, territories=who.territories, locale=who.locale, actor=who.actor,
+            teams=who.teams, territories=who.territories, locale=who.locale, zone=who.zone, actor=who.actor,
             clients=self.clients, session=who.session, fields=who.fields,
         )  # fmt: skip
 

@@ -92,7 +92,10 @@ def start(tx: Tx, saga: Saga, record: str, data: dict[str, Any]) -> str:
 def start_many(tx: Tx, saga: Saga, wanted: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:
     """Begin a saga of this kind for each (record, data), in one statement; their ids."""
     call = tx.call
-    known = {"actor": call.actor or call.user, "locale": call.locale, "traceparent": call.traceparent}
+    known = {
+        "actor": call.actor or call.user, "locale": call.locale, "zone": call.zone,
+        "traceparent": call.traceparent,
+    }  # fmt: skip
     rows = [
         (derived_id("saga", saga.type, record, str(data.get("key", ""))), record,
          json.dumps(data | {"_call": known}))
@@ -161,8 +164,8 @@ class Sagas:
         actor = known.get("actor", "")
         return Call(
             tenant=tenant, user=f"services/{self.service}", actor=actor if actor.startswith("users/") else "",
-            locale=known.get("locale", "en"), cause=f"saga:{progress.id}", clients=self.clients,
-            traceparent=known.get("traceparent", ""), deadline=time.monotonic() + 10,
+            locale=known.get("locale", "en"), zone=known.get("zone", "UTC"), cause=f"saga:{progress.id}",
+            clients=self.clients, traceparent=known.get("traceparent", ""), deadline=time.monotonic() + 10,
             request_id=derived_id("step", progress.id, step),
         )  # fmt: skip
 

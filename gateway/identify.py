@@ -145,6 +145,7 @@ async def principal_of(
         teams=directory.tree.below(user.team),
         territories=reached_by(f"users/{user.id}", directory.territories) if placed else (),
         locale=user.locale or directory.organization.locale,
+        zone=directory.organization.time_zone,
         fields=seen_in_full(rules, lifted, now) if rules else None,
     ), permissions  # fmt: skip
 
@@ -357,6 +358,7 @@ def _version(who: Principal) -> str:
         who.teams,
         who.territories,
         who.locale,
+        who.zone,
         fields,
     ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]

@@ -156,7 +156,7 @@ class Running:
     def as_(
         self, role: str = "administrator", *, tenant: str = "", user: str = "", team: str = "",
         teams: tuple[str, ...] = (), permissions: dict[str, str] | None = None, locale: str = "en",
-        fields: FieldRules | None = None, territories: tuple[str, ...] = (),
+        fields: FieldRules | None = None, territories: tuple[str, ...] = (), zone: str = "UTC",
     ) -> Caller:  # fmt: skip
         """A caller with a built-in role (or just these permissions and field rules), by default in a new
         organization."""
@@ -166,7 +166,7 @@ class Running:
         who = Principal(
             user=user or f"users/{new_id()}", tenant=tenant or new_id(), permissions=granted, roles=(role,),
             team=team, teams=teams or ((team,) if team else ()), territories=territories, locale=locale,
-            session="s", version="1", fields=fields,
+            zone=zone, session="s", version="1", fields=fields,
         )  # fmt: skip
         return Caller(self, who, self.signer)
 

@@ -218,8 +218,8 @@ def _as(call: Call, found: Listed, reach: str) -> Principal:
         permissions = {**permissions, its: min(permissions[its], reach, key=SCOPES.index)}
     return Principal(
         user=call.user, tenant=call.tenant, permissions=permissions, roles=call.roles, team=call.team,
-        teams=call.teams, territories=call.territories, locale=call.locale, session=call.session,
-        actor=call.actor, fields=call.fields,
+        teams=call.teams, territories=call.territories, locale=call.locale, zone=call.zone,
+        session=call.session, actor=call.actor, fields=call.fields,
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 from tradewind.contract.v1 import events_pb2
 
@@ -15,14 +17,16 @@ from services.contract.store import ContractStore
 _QUOTES = ContractStore.quotes.table.c
 _CONTRACTS = ContractStore.contracts.table.c
 AT_ONCE = 200  # the rest comes with the next run
+WEST = timedelta(hours=12)  # behind UTC, where a day ends last: here nobody says in which zone they are
 
 
 @every(minutes=10)
 async def expire_quotes(tx: Tx) -> None:
     """Quotes whose last day went by can no longer be accepted."""
     waiting = sorted(LIFECYCLE.steps["expire"][0])
+    over = (tx.call.now - WEST).date()
     late = await tx.all(
-        Quote, _QUOTES.state.in_(waiting), _QUOTES.valid_until < tx.call.now.date(), limit=AT_ONCE, lock=True
+        Quote, _QUOTES.state.in_(waiting), _QUOTES.valid_until < over, limit=AT_ONCE, lock=True
     )
     for quote in late:
         expired = tx.save(quote.expire())

@@ -196,5 +196,5 @@ FROM owed LEFT JOIN unpaid USING (currency) LEFT JOIN ahead USING (currency) ORD
 
 async def receivable(tx: Tx, customer: str) -> list[dict[str, Any]]:
     """What the customer owes in each currency, and how late it is today."""
-    today, here = tx.call.now.date(), [tx.call.tenant, customer]
+    today, here = tx.call.today, [tx.call.tenant, customer]
     return await tx.rows(RECEIVABLE, [*here, *([today] * 5), *here, *here])

@@ -24,7 +24,7 @@ async def note_the_order(event: inventory_events_pb2.OrderConfirmed, tx: Tx) -> 
     customer = await tx.find(Customer, id=order.customer.removeprefix("customers/"))
     if customer is None:
         return  # put away since: an order does not bring it back
-    day = read_date(order.order_date, "order_date") if order.HasField("order_date") else tx.call.now.date()
+    day = read_date(order.order_date, "order_date") if order.HasField("order_date") else tx.call.today
     after = customer.ordered(day)
     if after == customer:
         return

@@ -308,7 +308,7 @@ async def describe(tx: Tx, order: Order) -> Order:
     pricing = prices_of(tx, order.currency, order.customer) if unpriced else None
     finding = perhaps_warehouse(tx, order.warehouse)
     products, prices = await reading, await pricing if pricing else []
-    described = order.described(products, prices, today=tx.call.now.date())
+    described = order.described(products, prices, today=tx.call.today)
     warehouse = await finding
     return replace(described, warehouse=tx.name(warehouse) if warehouse else "")
 

@@ -85,7 +85,7 @@ async def _pipeline_for(name: str, team: str, tx: Tx) -> str:
 def _still_ahead(day: date_pb2.Date, tx: Tx) -> date | None:
     """The day the customer means to decide, unless it went by while the lead waited."""
     said = read_date(day, "expected_close_date") if day.year else None
-    return said if said and said >= tx.call.now.date() else None
+    return said if said and said >= tx.call.today else None
 
 
 @on(contract_events_pb2.QuoteAccepted)

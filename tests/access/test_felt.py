@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+import jwt
 import pytest
 
 from chassis.reasons import reason_of
@@ -155,8 +156,12 @@ async def test_roles_teams_and_territories_are_read_again_once_any_of_them_chang
         ),
         boss.CreateTerritory(territory={"display_name": "East"}),
         boss.UpdateOrganization(
-            organization={"name": f"organizations/{company.tenant}", "locale": "zh-CN"},
-            update_mask={"paths": ["locale"]},
+            organization={
+                "name": f"organizations/{company.tenant}",
+                "locale": "zh-CN",
+                "time_zone": "Asia/Tokyo",
+            },
+            update_mask={"paths": ["locale", "time_zone"]},
         ),
         boss.DeleteRole(name=role.name),
     )
@@ -166,3 +171,6 @@ async def test_roles_teams_and_territories_are_read_again_once_any_of_them_chang
         assert known is not before
         assert await directory() is known
     assert role.name not in known.roles and known.organization.locale == "zh-CN"
+    clock.at += 10
+    who = await look(f"Bearer {boss.sign_in.access_token}", "192.0.2.1")
+    assert jwt.decode(who.token, options={"verify_signature": False})["zone"] == "Asia/Tokyo"

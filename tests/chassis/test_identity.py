@@ -36,11 +36,13 @@ def test_no_token_speaks_for_nobody() -> None:
 
 def test_a_good_token_says_who_it_is() -> None:
     who = Principal(user="users/a", tenant=TENANT, permissions={"customers.read": "team"}, roles=("rep",),
-                    team="teams/n", teams=("teams/n",), locale="zh", session="sessions/1")  # fmt: skip
+                    team="teams/n", teams=("teams/n",), locale="zh", zone="Asia/Kolkata",
+                    session="sessions/1")  # fmt: skip
     read = Validator(KEYS).verify(Signer("gateway", GATEWAY).mint(who))
     assert (read.user, read.tenant, read.permissions, read.team, read.locale, read.session) == (
         "users/a", TENANT, {"customers.read": "team"}, "teams/n", "zh", "sessions/1",
     )  # fmt: skip
+    assert read.zone == "Asia/Kolkata"
     own = Principal(user="services/customer", tenant=TENANT, permissions={}, actor="users/a")
     read = Validator(KEYS).verify(Signer("customer", CUSTOMER).mint(own))
     assert (read.user, read.actor) == ("services/customer", "users/a")

@@ -47,4 +47,4 @@ SIGNED = (
     .sign(signers=(Signer(person="Li Wei"),), sign_time=AT, file_hash="0" * 64, at=AT)
 )
 INVOICE = Invoice(id="i1", customer="customers/c1", lines=(line(),), owner=ANN).drafted()
-POSTED = INVOICE.post(series="INV-2026", serial=7, issue_date=TODAY, terms_days=30, at=AT)
+POSTED = INVOICE.post(series="INV-2026", serial=7, issue_date=TODAY, terms_days=30, at=AT, today=TODAY)

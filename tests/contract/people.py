@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from google.type import date_pb2, money_pb2
 from tradewind.contract.v1 import contract_pb2
@@ -19,6 +21,13 @@ from tests.messages import decimal, money
 from tests.platform import Caller, Running
 
 NORTH = "teams/north"
+
+
+def elsewhere() -> tuple[str, date]:
+    """A time zone in which it is another day than in UTC just now, and that day."""
+    now = datetime.now(UTC)
+    zone = "Etc/GMT-14" if now.hour >= 10 else "Etc/GMT+12"
+    return zone, now.astimezone(ZoneInfo(zone)).date()
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,8 @@ class Firm:
         return amount(found.held), amount(found.receivable)
 
 
-def firm(contract: Running) -> Firm:
-    rep = contract.as_("sales_rep", team=NORTH)
+def firm(contract: Running, zone: str = "UTC") -> Firm:
+    rep = contract.as_("sales_rep", team=NORTH, zone=zone)
     tenant = rep.tenant
     who = Principal(user="services/inventory", tenant=tenant, permissions={})
     signer = Signer.load(contract.runtime.settings.keys, "inventory")
@@ -91,7 +100,7 @@ def firm(contract: Running) -> Firm:
         rep,
         contract.as_("sales_manager", tenant=tenant, team=NORTH, teams=(NORTH,)),
         contract.as_("executive", tenant=tenant),
-        contract.as_("finance", tenant=tenant),
+        contract.as_("finance", tenant=tenant, zone=zone),
         Caller(contract, who, signer),
         contract.as_("administrator", tenant=tenant),
     )

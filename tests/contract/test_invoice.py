@@ -35,7 +35,7 @@ def test_posting_takes_the_number_and_the_customers_terms() -> None:
     assert POSTED.due_date == TODAY + timedelta(days=30)
     assert (
         replace(INVOICE, due_date=TODAY)
-        .post(series="INV-2026", serial=1, issue_date=TODAY, terms_days=30, at=AT)
+        .post(series="INV-2026", serial=1, issue_date=TODAY, terms_days=30, at=AT, today=TODAY)
         .due_date
         == TODAY
     )
@@ -52,7 +52,7 @@ def test_posting_takes_the_number_and_the_customers_terms() -> None:
 def test_what_makes_no_legal_invoice_is_not_posted(change: dict, issue_date: date, reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         replace(INVOICE, **change).post(
-            series="INV-2026", serial=1, issue_date=issue_date, terms_days=0, at=AT
+            series="INV-2026", serial=1, issue_date=issue_date, terms_days=0, at=AT, today=TODAY
         )
 
 
@@ -152,7 +152,9 @@ def test_whatever_is_invoiced_books_to_zero(lines: list[tuple[int, int, int]]) -
 def test_every_verb_in_every_state(name: str, state: State) -> None:
     invoice = replace(POSTED if name != "post" else INVOICE, state=state)
     done = {
-        "post": lambda: invoice.post(series="S", serial=1, issue_date=TODAY, terms_days=0, at=AT),
+        "post": lambda: invoice.post(
+            series="S", serial=1, issue_date=TODAY, terms_days=0, at=AT, today=TODAY
+        ),
         "pay": lambda: invoice.pay(invoice.left, at=AT),
         "credit": lambda: invoice.credit("creditNotes/n"),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import psycopg
@@ -12,7 +12,7 @@ from tradewind.contract.v1 import invoice_pb2, journal_entry_pb2, payment_pb2
 
 from chassis.call import new_id
 from tests.chassis.test_answers import Counted
-from tests.contract.people import Firm, amount, day, events, firm, lawful, line
+from tests.contract.people import Firm, amount, day, elsewhere, events, firm, lawful, line
 from tests.messages import decimal, money
 from tests.platform import Running, refused
 
@@ -87,6 +87,25 @@ async def test_a_past_date_needs_its_own_permission_and_its_own_series(contract:
     old = await us.admin.PostInvoice(name=draft.name, issue_date=day(2019, 6, 1))
     assert old.number == "INV-2019-000001"
     assert (await us.invoice(customer)).number == f"INV-{YEAR}-000001"
+
+
+async def test_an_invoice_is_of_the_day_that_it_is_where_the_organization_is(contract: Running) -> None:
+    zone, today = elsewhere()
+    us = firm(contract, zone)
+    customer = await us.customer()
+    posted = await us.invoice(customer)
+    assert _ymd(posted.issue_date) == (today.year, today.month, today.day)
+    draft = await us.finance.CreateInvoice(invoice={"customer": customer, "lines": [line()]})
+    later = today + timedelta(days=1)
+    facts = await refused(
+        us.finance.PostInvoice(name=draft.name, issue_date=day(later.year, later.month, later.day)),
+        "FIELD_INVALID",
+    )
+    assert facts["field"] == "issue_date"
+    said = day(today.year, today.month, today.day)
+    assert (await us.finance.PostInvoice(name=draft.name, issue_date=said)).issue_date == said
+    paid = await pay(us, customer, "10")
+    assert paid.receive_date == said
 
 
 async def test_numbers_have_no_gaps_when_posts_fail_and_race(contract: Running) -> None:

@@ -78,15 +78,17 @@ def test_a_revision_is_a_draft_of_its_own_and_the_older_can_no_longer_be_accepte
     assert (new.version, new.totals, new.valid_until) == (0, old.totals, TODAY)
     assert old.superseded_by == "quotes/q2"
     with pytest.raises(Refused, match="QUOTE_SUPERSEDED"):
-        old.accept(accepter="Li Wei", at=AT)
+        old.accept(accepter="Li Wei", at=AT, today=TODAY)
     with pytest.raises(Refused, match="QUOTE_SUPERSEDED"):
         old.revise(name="quotes/q1", new_id="q3", today=TODAY)
 
 
 def test_a_quote_is_accepted_until_the_end_of_its_last_day() -> None:
-    assert replace(SENT, valid_until=TODAY).accept(accepter="Li Wei", at=AT).state == State.ACCEPTED
+    assert (
+        replace(SENT, valid_until=TODAY).accept(accepter="Li Wei", at=AT, today=TODAY).state == State.ACCEPTED
+    )
     with pytest.raises(Refused, match="QUOTE_EXPIRED"):
-        replace(SENT, valid_until=TODAY - timedelta(days=1)).accept(accepter="Li Wei", at=AT)
+        replace(SENT, valid_until=TODAY - timedelta(days=1)).accept(accepter="Li Wei", at=AT, today=TODAY)
 
 
 def test_only_what_may_still_be_accepted_expires() -> None:
@@ -101,8 +103,8 @@ def verb(name: str, quote: Quote) -> Quote:
         "submit": lambda: quote.submit(by=ANN),
         "approve": lambda: quote.approve(by=BOB, roles={"sales_manager"}, at=AT),
         "reject": lambda: quote.reject(by=BOB, roles={"sales_manager"}, at=AT, comment="no"),
-        "send": lambda: quote.send(at=AT),
-        "accept": lambda: quote.accept(accepter="Li Wei", at=AT),
+        "send": lambda: quote.send(at=AT, today=TODAY),
+        "accept": lambda: quote.accept(accepter="Li Wei", at=AT, today=TODAY),
         "decline": lambda: quote.decline(reason="price", at=AT),
         "expire": quote.expire,
         "revise": lambda: quote.revise(name="quotes/q1", new_id="q2", today=TODAY)[1],

@@ -101,12 +101,14 @@ class Invoice(Paper):
             draft = self.priced()
         return replace(draft, base_currency=draft.base_currency or draft.currency)
 
-    def post(self, *, series: str, serial: int, issue_date: date, terms_days: int, at: datetime) -> Invoice:
+    def post(
+        self, *, series: str, serial: int, issue_date: date, terms_days: int, at: datetime, today: date
+    ) -> Invoice:
         """Booked, under its legal number, with its rate frozen."""
         state = LIFECYCLE.after("post", self.state)
         if self.total.amount <= 0:
             raise Refused("INVOICE_EMPTY")
-        if issue_date > at.date():
+        if issue_date > today:
             raise invalid("issue_date", "must not be in the future")
         due_date = self.due_date or issue_date + timedelta(days=terms_days)
         if due_date < issue_date:

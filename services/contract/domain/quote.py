@@ -105,16 +105,16 @@ class Quote(Paper, Erasable):
         )
         return replace(self, state=state, approvals=steps)
 
-    def send(self, *, at: datetime) -> Quote:
+    def send(self, *, at: datetime, today: date) -> Quote:
         """With the customer."""
         state = LIFECYCLE.after("send", self.state)
-        self._must_stand(at.date())
+        self._must_stand(today)
         return replace(self, state=state, send_time=at)
 
-    def accept(self, *, accepter: str, at: datetime) -> Quote:
+    def accept(self, *, accepter: str, at: datetime, today: date) -> Quote:
         """Agreed to by the customer, in time and in its newest revision."""
         state = LIFECYCLE.after("accept", self.state)
-        self._must_stand(at.date())
+        self._must_stand(today)
         return replace(self, state=state, accepter=accepter, answer_time=at)
 
     def decline(self, *, reason: str, at: datetime) -> Quote:

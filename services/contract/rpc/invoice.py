@@ -55,7 +55,7 @@ class InvoiceRpc(PaperRpc):
 
     async def PostInvoice(self, request: Any, call: Call) -> Any:
         """Booked under its legal number; what was held for its order is owed now."""
-        today = call.now.date()
+        today = call.today
         day = read_date(request.issue_date, "issue_date") if request.HasField("issue_date") else today
         if day < today:
             call.require("records.backdate")
@@ -67,7 +67,9 @@ class InvoiceRpc(PaperRpc):
             series = f"INV-{day:%Y}"
             serial = await tx.number(series)
             posted = tx.save(
-                invoice.post(series=series, serial=serial, issue_date=day, terms_days=days, at=call.now)
+                invoice.post(
+                    series=series, serial=serial, issue_date=day, terms_days=days, at=call.now, today=today
+                )  # fmt: skip
             )
             journal_entry.keep(
                 tx, invoice_sides(posted), kind=Kind.INVOICE, document=request.name, number=posted.number,
@@ -100,7 +102,7 @@ async def reverse(
     void = tx.save(invoice.credit(tx.name(note)))
     journal_entry.keep(
         tx, credit_sides(invoice), kind=Kind.CREDIT_NOTE, document=tx.name(note), number=note.number,
-        record=note, day=tx.call.now.date(),
+        record=note, day=tx.call.today,
     )  # fmt: skip
     tx.emit(events_pb2.InvoiceCredited(invoice=show_invoice(void), credit_note=show_credit_note(note)))
     freed = Money.zero(invoice.currency)
@@ -146,7 +148,7 @@ async def _owe(tx: Tx, exposure: CreditExposure | None, posted: Invoice) -> None
 
 
 async def _credit_note(tx: Tx, invoice: Invoice, id: str, reason: str) -> CreditNote:
-    day = tx.call.now.date()
+    day = tx.call.today
     series = f"CN-{day:%Y}"
     serial = await tx.number(series)
     note = credit_note_of(

@@ -33,7 +33,7 @@ class PaymentRpc(Rpc):
         values = show_payment.values(request.payment, path="payment.")
         wanted = values.pop("allocations")
         asked = Payment(id=call.new_id(), **values)
-        if asked.receive_date and asked.receive_date > call.now.date():
+        if asked.receive_date and asked.receive_date > call.today:
             raise invalid("payment.receive_date", "must not be in the future")
         if asked.amount != asked.amount.rounded():  # not in check: what was kept before it was said stays
             raise invalid("payment.amount", f"must have no more decimals than {asked.amount.currency} has")
@@ -46,7 +46,7 @@ class PaymentRpc(Rpc):
             received = replace(
                 asked,
                 number=f"P-{year}-{await tx.number(f'P-{year}'):06d}",
-                receive_date=asked.receive_date or call.now.date(),
+                receive_date=asked.receive_date or call.today,
                 unallocated=asked.amount,
                 owner=asked.owner or exposure.owner,
                 team=asked.team or exposure.team,
@@ -55,7 +55,7 @@ class PaymentRpc(Rpc):
             made = tx.add(received.allocate([(tx.name(each), amount) for each, amount in plan]))
             journal_entry.keep(
                 tx, payment_sides(made), kind=Kind.PAYMENT, document=tx.name(made), number=made.number,
-                record=made, day=made.receive_date or call.now.date(),
+                record=made, day=made.receive_date or call.today,
             )  # fmt: skip
             tx.emit(events_pb2.PaymentReceived(payment=show_payment(made)))
             credit.changed(tx, exposure.counting(made.amount.currency).owe(-made.amount))

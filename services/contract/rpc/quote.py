@@ -70,7 +70,7 @@ class QuoteRpc(PaperRpc):
         """The next revision, beside this one."""
         async with self.store.begin(call) as tx:
             quote = await tx.get(Quote, request.name, etag=request.etag)
-            old, draft = quote.revise(name=request.name, new_id=call.new_id(), today=call.now.date())
+            old, draft = quote.revise(name=request.name, new_id=call.new_id(), today=call.today)
             kept = tx.save(old)
             made = tx.add(draft.priced(), scoped=False)
             tx.emit(events_pb2.QuoteUpdated(quote=show_quote(kept)))
@@ -108,7 +108,7 @@ class QuoteRpc(PaperRpc):
         """With the customer."""
         async with self.store.begin(call) as tx:
             quote = await tx.get(Quote, request.name, etag=request.etag)
-            made = tx.save(quote.send(at=call.now))
+            made = tx.save(quote.send(at=call.now, today=call.today))
             tx.emit(events_pb2.QuoteSent(quote=show_quote(made)))
             return tx.reply(show_quote(made))
 
@@ -116,7 +116,7 @@ class QuoteRpc(PaperRpc):
         """Agreed to by the customer."""
         async with self.store.begin(call) as tx:
             quote = await tx.get(Quote, request.name, etag=request.etag)
-            made = tx.save(quote.accept(accepter=request.accepter, at=call.now))
+            made = tx.save(quote.accept(accepter=request.accepter, at=call.now, today=call.today))
             tx.emit(events_pb2.QuoteAccepted(quote=show_quote(made)))
             return tx.reply(show_quote(made))
 

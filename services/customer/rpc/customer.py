@@ -25,7 +25,7 @@ MOST_CONTACTS = 1000  # of one customer: what one transaction moves along
 
 async def numbered(tx: Tx, customer: Customer, *, allow_duplicate: bool) -> Customer:
     """The customer ready to be kept: tidy, with its number, and like no other unless that is allowed."""
-    customer = customer.tidy(tx.call.now.date())
+    customer = customer.tidy(tx.call.today)
     market = territories.market(tx)
     customer.check()  # before its duplicates are looked for: a wrong tax id has none
     taken = tx.number("C")
@@ -45,7 +45,7 @@ class CustomerRpc(Rpc):
         if before is None:
             record = await numbered(tx, record, allow_duplicate=tx.call.request.allow_duplicate)
         else:
-            record = record.tidy(tx.call.now.date())
+            record = record.tidy(tx.call.today)
             if asked_of(record) != asked_of(before):  # others are seldom changed, and cost a look less
                 record = (await territories.market(tx)).settle(record)
         if record.parent and (before is None or record.parent != before.parent):

@@ -45,7 +45,7 @@ class ProductRpc(Rpc):
     async def ResolvePrice(self, request: Any, call: Call) -> Any:
         """What one unit costs this customer on this day."""
         asked = read_decimal(request.quantity, "quantity") if request.HasField("quantity") else ONE.amount
-        on = read_date(request.date, "date") if request.HasField("date") else call.now.date()
+        on = read_date(request.date, "date") if request.HasField("date") else call.today
         quantity = positive(Quantity(asked))
         async with self.store.begin(call) as tx:
             product = await tx.get(Product, request.product)

@@ -73,7 +73,7 @@ class ShipmentRpc(Rpc):
             call.require("records.backdate")
         async with self.store.begin(call) as tx:
             shipment, order = await self._with_order(tx, request)
-            on = said or max(call.now.date(), order.order_date or date.min)
+            on = said or max(call.today, order.order_date or date.min)
             sent = shipment.dispatch(
                 order, on=on, carrier=request.carrier, tracking_number=request.tracking_number,
                 historic=request.historic,
@@ -154,7 +154,7 @@ class ShipmentRpc(Rpc):
         said = said_day(request, "delivery_date", call)
         async with self.store.begin(call) as tx:
             shipment, order = await self._with_order(tx, request)
-            on = said or max(call.now.date(), shipment.dispatch_date or date.min)
+            on = said or max(call.today, shipment.dispatch_date or date.min)
             made = tx.save(shipment.deliver(on=on))
             arrived = tx.save(order.deliver(made.amounts, on=on))
             tx.emit(events_pb2.ShipmentDelivered(shipment=show_shipment(made), order=show_order(arrived)))
@@ -201,7 +201,7 @@ class ShipmentRpc(Rpc):
                 source=movement.CUSTOMER,
                 destination=order.warehouse if stock else movement.ADJUSTMENT,
                 quantity=line.quantity,
-                effective_date=tx.call.now.date(),
+                effective_date=tx.call.today,
                 reason="the shipment failed",
                 order=shipment.order,
                 shipment=tx.name(shipment),

@@ -41,7 +41,7 @@ class StockRpc(Rpc):
     async def ReceiveStock(self, request: Any, call: Call) -> Any:
         """Goods come in from a supplier."""
         quantity = positive(Quantity(read_decimal(request.quantity, "quantity")))
-        on = said_day(request, "effective_date", call) or call.now.date()
+        on = said_day(request, "effective_date", call) or call.today
         async with self.store.begin(call) as tx:
             product, warehouse = await self._place(tx, request)
             stock = keep(tx, (await open_stock(tx, product, warehouse)).receive(quantity))
@@ -63,7 +63,7 @@ class StockRpc(Rpc):
         difference = read_decimal(request.difference, "difference")
         if not difference:
             raise invalid("difference", "must not be zero")
-        on = said_day(request, "effective_date", call) or call.now.date()
+        on = said_day(request, "effective_date", call) or call.today
         quantity = Quantity(abs(difference))
         async with self.store.begin(call) as tx:
             product, warehouse = await self._place(tx, request)

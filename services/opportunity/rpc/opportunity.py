@@ -203,7 +203,7 @@ def business_day(request: Any, field: str, call: Call) -> tuple[date, datetime]:
 
 def dated(day: date | None, field: str, call: Call) -> tuple[date, datetime]:
     """That day, or today, and the moment it counts from; setting a past one is a permission of its own."""
-    today = call.now.date()
+    today = call.today
     if day is None:
         return today, call.now
     if day > today + A_DAY:
