@@ -69,7 +69,7 @@ class InvoiceRpc(PaperRpc):
             posted = tx.save(
                 invoice.post(
                     series=series, serial=serial, issue_date=day, terms_days=days, at=call.now, today=today
-                )  # fmt: skip
+                )
             )
             journal_entry.keep(
                 tx, invoice_sides(posted), kind=Kind.INVOICE, document=request.name, number=posted.number,
