@@ -49,9 +49,11 @@ class Kind:
         """The record as it is."""
         return await _ask(call, f"{self.service}.{self.one}", self.reading(name=name))
 
-    async def hand(self, call: Call, name: str, **said: str) -> None:
-        """The record to its new owner."""
-        request = self.giving(name=name, request_id=call.request_id, **said)
+    async def hand(self, call: Call, name: str, team: str, **said: str) -> None:
+        """The record to its new owner and team, or out of every team."""
+        request: Any = self.giving(name=name, team=team, request_id=call.request_id, **said)
+        if not team and "without_team" in request.DESCRIPTOR.fields_by_name:
+            request.without_team = True  # where none said is the one it has
         await _ask(call, f"{self.service}.{self.give}", request)
 
 
@@ -87,15 +89,17 @@ async def _ask(call: Call, method: str, request: Message) -> Any:
 
 def _listing(collection: str) -> Step:
     async def ask(call: Call, data: dict[str, Any]) -> None:
-        kind, found, token = KINDS[collection], list[list[str]](), ""
+        kind, found, teams, token = KINDS[collection], list[list[str]](), dict[str, str](), ""
         while True:
             page = await kind.list(call, data["user"], token)
-            found += [[record.name, record.number] for record in getattr(page, collection)]
+            records = getattr(page, collection)
+            found += [[record.name, record.number] for record in records]
+            teams |= {record.name: record.team for record in records}
             token = page.next_page_token
             if not token or len(found) >= MOST:
                 break
         data["more"] = data["more"] or bool(token)
-        data["found"] = found
+        data["found"], data["teams"] = found, teams
 
     return Step(f"list {collection}", ask=ask)
 
@@ -104,11 +108,13 @@ def _noting(collection: str) -> Step:
     async def do(tx: Tx, data: dict[str, Any]) -> None:
         handover = await tx.get(Handover, data["handover"], lock=True)
         data["total"] += len(data["found"])
+        teams = data.pop("teams", {})
         for record, number in data.pop("found"):
             if handover.state is State.COLLECTING:  # given up meanwhile: nobody asks for the list any more
                 tx.add(HandoverItem(
                     id=tx.call.new_id(), handover=data["handover"], record=record, collection=collection,
                     number=number, receiver=handover.receiver, owner=handover.owner, team=handover.team,
+                    previous_team=teams.get(record),
                 ))  # fmt: skip
 
     return Step(f"note {collection}", do=do)
@@ -162,7 +168,8 @@ async def turn_back(tx: Tx, handover: Handover) -> Handover:
         (item.record, {
             "key": handover.id, "handover": tx.name(handover), "item": tx.name(item), "record": item.record,
             "collection": item.collection, "from": item.receiver, "to": handover.user,
-            "team": handover.team, "reason": handover.reason,
+            "team": handover.team if item.previous_team is None else item.previous_team,
+            "reason": handover.reason,
         }) for item in items
     ))  # fmt: skip
     return undoing
@@ -176,6 +183,7 @@ async def give(call: Call, data: dict[str, Any]) -> None:
         return  # given before, by a step that died before it could say so
     if record.owner != data["from"]:
         raise Refused("MOVED_ON", name=data["record"], owner=record.owner or "nobody")
+    data["left"] = record.team  # perhaps another one since the list was made
     await kind.hand(call, data["record"], owner=data["to"], team=data["team"], reason=data["reason"],
                     etag=record.etag)  # fmt: skip
 
@@ -186,7 +194,8 @@ def _settling(verb: str, fate: Fate) -> Callable[..., Any]:
     async def settle(tx: Tx, data: dict[str, Any], refused: Refused | None = None) -> None:
         handover = await tx.get(Handover, data["handover"], lock=True)
         item = await tx.get(HandoverItem, data["item"], lock=True)
-        tx.save(item.tried(verb, refused.reason if refused else ""))
+        left = data.get("left") if fate is Fate.MOVED else None
+        tx.save(item.tried(verb, refused.reason if refused else "", left))
         after = tx.save(handover.tried(fate))
         if after.state is State.DONE:
             tx.emit(events.HandoverFinished(handover=show(after)))

@@ -125,10 +125,15 @@ class HandoverItem(Owned):
     receiver: str = ""
     state: Fate = Fate.PENDING
     problem: str = ""
+    previous_team: str | None = None  # None: on a list of before this was noted
 
-    def tried(self, verb: str, problem: str = "") -> HandoverItem:
-        """What became of it."""
-        return replace(self, state=FATES.after(verb, self.state), problem=problem)
+    def tried(self, verb: str, problem: str = "", previous_team: str | None = None) -> HandoverItem:
+        """What became of it, and the team it was in then, if that is known."""
+        if previous_team is None:
+            previous_team = self.previous_team
+        return replace(
+            self, state=FATES.after(verb, self.state), problem=problem, previous_team=previous_team
+        )
 
 
 def check_receiver(receiver: User, leaver: str, field: str = "receiver") -> None:

@@ -137,6 +137,45 @@ async def test_a_checked_list_goes_to_those_it_is_given_to_and_comes_back(leavin
     assert set(await leaving.owners()) == {leaving.leaver.name}
 
 
+async def test_undone_every_record_is_in_the_team_again_that_it_was_in(leaving: Leaving) -> None:
+    """The leaver's own is East: some of what they own is another team's, some nobody's."""
+    north, west = [await leaving.boss.CreateTeam(team={"display_name": each}) for each in ("North", "West")]
+    heir = await leaving.company.person("sales_rep", team=west.name)
+    _, customer, opportunity = leaving.services
+    at, me = {"tenant": leaving.customers.tenant}, leaving.leaver.name
+    customers, deals = customer.as_(**at), opportunity.as_("administrator", **at)
+    await customers.TransferCustomer(name=leaving.customer.name, owner=me, team=north.name, reason="region")
+    await customers.AssignLead(name=leaving.lead.name, owner=me)
+    wanted = {"title": "Valves", "customer": leaving.customer.name, "currency": "CNY"}
+    loose = await leaving.deals.CreateOpportunity(opportunity=wanted)
+    loose = await deals.AssignOpportunity(name=loose.name, without_team=True, reason="nobody's")
+
+    async def teams() -> list[str]:
+        first = [
+            await customers.GetCustomer(name=leaving.customer.name),
+            await customers.GetLead(name=leaving.lead.name),
+        ]
+        both = [await deals.GetOpportunity(name=each.name) for each in (leaving.deal, loose)]
+        return [record.team for record in (*first, *both)]
+
+    ready = await leaving.handover(receiver=heir.name)
+    # Another team than on the list: what counts is where it is as it moves.
+    await deals.AssignOpportunity(name=leaving.deal.name, team=north.name, reason="region")
+    before = await teams()
+    assert before == [north.name, "", north.name, ""]
+    await leaving.boss.CarryOutHandover(name=ready.name)
+    await leaving.settle()
+    assert set(await teams()) == {west.name}
+    items = (await leaving.boss.ListHandoverItems(filter=f'handover = "{ready.name}"')).handover_items
+    assert {item.record: item.previous_team for item in items} == {
+        leaving.customer.name: north.name, leaving.lead.name: "",
+        leaving.deal.name: north.name, loose.name: "",
+    }  # fmt: skip
+    await leaving.boss.UndoHandover(name=ready.name)
+    await leaving.settle()
+    assert (await teams(), set(await leaving.owners())) == (before, {me})
+
+
 async def test_what_has_moved_on_meanwhile_is_left_alone_and_named(leaving: Leaving) -> None:
     ready = await leaving.handover(receiver=leaving.heir.name)
     third = await leaving.company.person("sales_rep")

@@ -365,6 +365,14 @@ def test_a_change_of_hands_is_remembered():
     assert refused(DEAL.assign, ANN, "", reason="None", at=NOON, by=ANN).facts["field"] == "owner"
 
 
+def test_a_deal_is_left_without_a_team_only_by_saying_so():
+    said = {"reason": "Region", "at": NOON, "by": ANN}
+    loose = DEAL.assign("", "", without_team=True, **said)
+    assert (loose.owner, loose.team, loose.assignments[0].previous_team) == (ANN, "", "teams/e")
+    assert refused(loose.assign, "", "", without_team=True, **said).facts["field"] == "owner"
+    assert refused(DEAL.assign, BO, "teams/w", without_team=True, **said).facts["field"] == "team"
+
+
 @pytest.mark.req("OPP-12")
 def test_shares_sum_to_exactly_a_hundred_percent():
     third, rest = (

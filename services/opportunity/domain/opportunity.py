@@ -323,10 +323,14 @@ class Opportunity(Owned):
 
     # Who works it, and who is credited.
 
-    def assign(self, owner: str, team: str, *, reason: str, at: datetime, by: str) -> Opportunity:
-        """In other hands; the history keeps both."""
+    def assign(
+        self, owner: str, team: str, *, without_team: bool = False, reason: str, at: datetime, by: str
+    ) -> Opportunity:
+        """In other hands; the history keeps both. What is not said stays, but for a team that is given up."""
         self._in_progress("assign")
-        owner, team = owner or self.owner, team or self.team
+        if team and without_team:
+            raise invalid("team", "must be empty for a deal that is left without one")
+        owner, team = owner or self.owner, "" if without_team else team or self.team
         if (owner, team) == (self.owner, self.team):
             raise invalid("owner", "must be somebody else, or the team another one")
         change = Assignment(

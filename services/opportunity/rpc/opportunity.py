@@ -84,8 +84,11 @@ class OpportunityRpc(Rpc):
         async with self.store.begin(call) as tx:
             deal = await tx.get(Opportunity, request.name, etag=request.etag)
             given = tx.save(
-                deal.assign(request.owner, request.team, reason=request.reason, at=call.now, by=call.user)
-            )
+                deal.assign(
+                    request.owner, request.team, without_team=request.without_team,
+                    reason=request.reason, at=call.now, by=call.user,
+                )
+            )  # fmt: skip
             tx.emit(
                 events_pb2.OpportunityTransferred(
                     opportunity=show(given), previous_owner=deal.owner, previous_team=deal.team
