@@ -110,6 +110,8 @@ def _lines_of(deal: opportunity_pb2.Opportunity) -> tuple[Line, ...]:
 async def draft_the_invoice(event: inventory_events_pb2.ShipmentDispatched, tx: Tx) -> None:
     """What has left is to be paid: a draft for exactly those parts of the order, at the order's prices."""
     shipment, order = event.shipment, event.order
+    if shipment.paid:
+        return  # free goods
     id = derived_id(shipment.name, "invoice")
     known = await tx.all(Invoice, deleted=True, id=id)
     if known and not may_return(tx, known[0]):

@@ -110,6 +110,24 @@ async def settle_order(event: contract_events_pb2.InvoicePaid, tx: Tx) -> None:
         tx.emit(events_pb2.OrderSettled(order=show_order(tx.save(paid.settle()))))
 
 
+@on(contract_events_pb2.InvoiceCredited)
+async def open_what_is_to_be_paid(event: contract_events_pb2.InvoiceCredited, tx: Tx) -> None:
+    """An invoice that was taken back pays nothing: its shipment and its order are still to be paid."""
+    invoice = event.invoice
+    found = await tx.all(Order, id=invoice.order.removeprefix("orders/"), lock=True)
+    if not found:
+        return
+    if invoice.shipment:
+        shipments = await tx.all(Shipment, id=invoice.shipment.removeprefix("shipments/"), lock=True)
+        if not shipments or shipments[0].state == ShipmentState.FAILED:
+            return  # the order was told when it failed, and others may have paid for it since
+        if shipments[0].paid:
+            unpaid = tx.save(shipments[0].unpay())
+            tx.emit(events_pb2.ShipmentUpdated(shipment=show_shipment(unpaid)))
+    if found[0].paid:
+        tx.emit(events_pb2.OrderUpdated(order=show_order(tx.save(found[0].unpay()))))
+
+
 async def _paid_in_full(tx: Tx, order: Order, invoice: invoice_pb2.Invoice) -> bool:
     """By one invoice of the whole order, or shipment by shipment once all of it has left."""
     if not invoice.shipment:

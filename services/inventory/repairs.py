@@ -54,11 +54,18 @@ async def hold_credit_again(loss: Loss) -> None:
 async def name_what_counts_as_paid(loss: Loss) -> None:
     """Goods whose payment is lost stay paid here; the invoice has to be looked at."""
     for shipment in await loss.changed(Shipment):
-        if shipment.paid:
+        if shipment.paid and not await _free(loss, shipment):
             await _look_for_payment(loss, f"shipments/{shipment.id}", shipment.number, "shipment")
     for order in await loss.changed(Order):
-        if order.paid:
+        if order.paid and order.totals and order.totals.total:
             await _look_for_payment(loss, f"orders/{order.id}", order.number, "order")
+
+
+async def _free(loss: Loss, shipment: Shipment) -> bool:
+    """Whether its goods were never to be paid."""
+    async with loss.begin() as tx:
+        order = await tx.all(Order, id=shipment.order.removeprefix("orders/"), deleted=True, scoped=False)
+    return bool(order) and all(line.free(order[0]) for line in shipment.lines)
 
 
 async def _look_for_payment(loss: Loss, name: str, number: str, field: str) -> None:

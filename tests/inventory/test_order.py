@@ -33,6 +33,7 @@ VERBS = {
     "resume": lambda order: order.resume(),
     "ship": lambda order: order.ship({}, {}, on=AT.date()),
     "settle": lambda order: order.settle(),
+    "reopen": lambda order: order.reopen(),
 }
 LINES = st.builds(
     OrderLine,

@@ -304,6 +304,81 @@ async def test_a_paid_order_is_settled_once_it_is_delivered(shop: Shop, inventor
     assert (await shop.GetOrder(name=order.name)).state == Order.SETTLED
 
 
+async def test_an_order_whose_invoice_is_taken_back_is_open_until_it_is_paid_again(
+    shop: Shop, inventory: Running
+) -> None:
+    pump = await shop.product(stock=10)
+    order = await shop.confirmed((pump, 10))
+    shipment = await shop.shipment(order)
+    await shop.DispatchShipment(name=shipment.name)
+    await pay(shop, inventory, order, shipment)
+    await take_back(shop, inventory, order, shipment)
+    assert not (await shop.GetShipment(name=shipment.name)).paid
+    await shop.DeliverShipment(name=shipment.name)
+    assert (await shop.GetOrder(name=order.name)).state == Order.DELIVERED
+    await pay(shop, inventory, order, shipment)
+    assert (await shop.GetOrder(name=order.name)).state == Order.SETTLED
+    await take_back(shop, inventory, order, shipment)
+    opened = await shop.GetOrder(name=order.name)
+    assert (opened.state, opened.paid) == (Order.DELIVERED, False)
+    await take_back(shop, inventory, order, shipment)  # told again
+    assert (await shop.GetOrder(name=order.name)).etag == opened.etag
+
+
+async def test_an_order_is_not_paid_by_a_shipment_that_failed(shop: Shop, inventory: Running) -> None:
+    pump = await shop.product(stock=10)
+    order = await shop.confirmed((pump, 10))
+    first = await shop.shipment(order)
+    await shop.DispatchShipment(name=first.name)
+    await pay(shop, inventory, order, first)
+    await shop.FailShipment(name=first.name, reason="refused at the door")
+    assert not (await shop.GetShipment(name=first.name)).paid
+    second = await shop.shipment(order)
+    await shop.DispatchShipment(name=second.name)
+    await take_back(shop, inventory, order, first)
+    await shop.DeliverShipment(name=second.name)
+    done = await shop.GetOrder(name=order.name)
+    assert (done.state, done.paid) == (Order.DELIVERED, False)
+
+
+async def test_free_goods_are_not_billed_and_settle_their_order(
+    shop: Shop, inventory: Running, contract: Running
+) -> None:
+    finance = contract.as_("finance", tenant=shop.caller.tenant)
+    gift, pump = await shop.product(price="0", stock=5), await shop.product(stock=5)
+    free = await shop.confirmed((gift, 1))
+    shipment = await shop.DispatchShipment(name=(await shop.shipment(free)).name)
+    assert shipment.paid
+    await shop.DeliverShipment(name=shipment.name)
+    assert (await shop.GetOrder(name=free.name)).state == Order.SETTLED
+
+    mixed = await shop.confirmed((pump, 1), (gift, 1))
+    first = await shop.DispatchShipment(name=(await shop.shipment(mixed, (1, 1))).name)
+    second = await shop.DispatchShipment(name=(await shop.shipment(mixed)).name)
+    assert ((await shop.GetOrder(name=mixed.name)).paid, first.paid, second.paid) == (False, False, True)
+    await settle(inventory, contract)
+    invoices = (await finance.ListInvoices()).invoices
+    assert [each.shipment for each in invoices] == [first.name]
+    await pay(shop, inventory, mixed, first)
+    assert (await shop.GetOrder(name=mixed.name)).paid
+
+    last = await shop.confirmed((pump, 1), (gift, 1))
+    first = await shop.DispatchShipment(name=(await shop.shipment(last, (1, 1))).name)
+    await pay(shop, inventory, last, first)
+    gone = await shop.DispatchShipment(name=(await shop.shipment(last)).name)
+    assert (await shop.GetOrder(name=last.name)).paid
+    await shop.FailShipment(name=gone.name, reason="lost")
+    assert not (await shop.GetOrder(name=last.name)).paid
+    await laws_hold(inventory)
+
+
+async def take_back(shop: Shop, inventory: Running, order: Order, shipment: Shipment) -> None:
+    """The invoice of a shipment was credited."""
+    invoice = invoice_pb2.Invoice(name="invoices/1", etag="3", order=order.name, shipment=shipment.name)
+    event = contract_events_pb2.InvoiceCredited(invoice=invoice)
+    await inventory.deliver(event, tenant=shop.caller.tenant)
+
+
 async def test_a_delivered_order_is_settled_once_it_is_paid(shop: Shop, inventory: Running) -> None:
     pump = await shop.product(stock=10)
     order = await shop.confirmed((pump, 10))

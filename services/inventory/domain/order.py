@@ -50,6 +50,7 @@ LIFECYCLE = Lifecycle(
         # Whether it is then shipped in part or in full, its lines say.
         "ship": ({State.CONFIRMED, State.PARTLY_SHIPPED}, State.SHIPPED),
         "settle": ({State.DELIVERED}, State.SETTLED),
+        "reopen": ({State.SETTLED}, State.DELIVERED),
     }
 )
 OVER = frozenset({State.SETTLED, State.CANCELLED})
@@ -302,6 +303,15 @@ class Order(Owned, Erasable):
     def settle(self) -> Order:
         """Arrived and paid: closed."""
         return replace(self, state=LIFECYCLE.after("settle", self.state))
+
+    def unpay(self) -> Order:
+        """Not all of it is paid any more; open again where it was closed."""
+        unpaid = replace(self, paid=False)
+        return unpaid.reopen() if self.state == State.SETTLED else unpaid
+
+    def reopen(self) -> Order:
+        """Closed too early: it is still to be paid."""
+        return replace(self, state=LIFECYCLE.after("reopen", self.state))
 
     def _must_have_lines(self) -> None:
         if not self.lines:

@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from chassis.kernel.erasable import Erasable
 from chassis.kernel.lifecycle import Lifecycle
+from chassis.kernel.pricing import Line, part
 from chassis.kernel.record import Owned, replace
 from chassis.kernel.refusals import Refused, invalid
-from chassis.kernel.values import Quantity
+from chassis.kernel.values import Money, Quantity
 from services.inventory.domain.order import Address, Amounts, Order
 from services.inventory.domain.order_line import NONE
 
@@ -44,6 +45,24 @@ class ShipmentLine:
     quantity: Quantity
     shipped_before: Quantity = NONE
 
+    def free(self, order: Order) -> bool:
+        """Whether nothing is asked for this part of the order's line."""
+        line = order.lines[self.order_line - 1]
+        whole = Line(
+            quantity=line.quantity,
+            unit_price=line.unit_price or Money.zero(order.currency),
+            net=line.net,
+            tax=line.tax,
+        )
+        worth = part(
+            whole,
+            before=self.shipped_before,
+            now=self.quantity,
+            rounding_mode=order.rounding_mode,
+            precision=order.precision,
+        )
+        return not (worth.net or worth.tax)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment(Owned, Erasable):
@@ -73,7 +92,7 @@ class Shipment(Owned, Erasable):
     def dispatch(
         self, order: Order, *, on: date, carrier: str = "", tracking_number: str = "", historic: bool = False
     ) -> Shipment:
-        """Handed to the carrier."""
+        """Handed to the carrier; paid already where nothing is asked for it."""
         state = LIFECYCLE.after("dispatch", self.state)
         if historic and not order.historic:
             raise Refused("ORDER_NOT_HISTORIC", order=order.number)
@@ -86,6 +105,7 @@ class Shipment(Owned, Erasable):
             self,
             state=state,
             lines=lines,
+            paid=all(line.free(order) for line in lines),
             dispatch_date=on,
             carrier=carrier or self.carrier,
             tracking_number=tracking_number or self.tracking_number,
@@ -100,12 +120,16 @@ class Shipment(Owned, Erasable):
         return replace(self, state=state, delivery_date=on)
 
     def fail(self, *, reason: str) -> Shipment:
-        """Given up."""
-        return replace(self, state=LIFECYCLE.after("fail", self.state), failure=reason)
+        """Given up; nothing is to be paid for it."""
+        return replace(self, state=LIFECYCLE.after("fail", self.state), failure=reason, paid=False)
 
     def pay(self) -> Shipment:
         """Its invoice is paid."""
         return replace(self, paid=True)
+
+    def unpay(self) -> Shipment:
+        """Its invoice was taken back."""
+        return replace(self, paid=False)
 
 
 def pick(

@@ -81,13 +81,24 @@ class ShipmentRpc(Rpc):
             order.ship(sent.amounts, {}, on=on)  # refuses an order that may not be shipped now
             taken = {} if sent.historic else await self._take(tx, order, sent)
             self._tell_moved(tx, order, sent, taken)
-            shipped = tx.save(order.ship(sent.amounts, {at: part for at, (part, _) in taken.items()}, on=on))
+            shipped = order.ship(sent.amounts, {at: part for at, (part, _) in taken.items()}, on=on)
+            paid = sent.paid and await self._paid_before(tx, sent, shipped)
+            shipped = tx.save(shipped.pay() if paid else shipped)
             made = tx.save(sent)
             tx.emit(events_pb2.ShipmentDispatched(shipment=show_shipment(made), order=show_order(shipped)))
             whole = shipped.state == orders.State.SHIPPED
             event = events_pb2.OrderShipped if whole else events_pb2.OrderPartlyShipped
             tx.emit(event(order=show_order(shipped)))
+            if paid:
+                tx.emit(events_pb2.OrderPaid(order=show_order(shipped)))
             return tx.reply(show_shipment(made))
+
+    async def _paid_before(self, tx: Tx, last: Shipment, order: Order) -> bool:
+        """Whether a shipment of free goods is the last of an order of which all else is paid."""
+        if order.state != orders.State.SHIPPED:
+            return False
+        sent = await shipments_of(tx, last.order, State.DISPATCHED, State.DELIVERED)
+        return all(shipment.paid for shipment in sent if shipment.id != last.id)
 
     async def _take(self, tx: Tx, order: Order, shipment: Shipment) -> dict[int, tuple[Quantity, Stock]]:
         """Take the goods out of stock, promised ones first: line → how much was promised, the new balance."""
@@ -174,7 +185,8 @@ class ShipmentRpc(Rpc):
             returned = shipment.state == State.DISPATCHED
             if returned:
                 again = await self._take_back(tx, order, shipment)
-                order = tx.save(order.take_back(shipment.amounts, again))
+                order = order.take_back(shipment.amounts, again)
+                order = tx.save(order.unpay() if shipment.paid else order)
             made = tx.save(failed)
             tx.emit(events_pb2.ShipmentFailed(
                 shipment=show_shipment(made), order=show_order(order), returned=returned))  # fmt: skip
