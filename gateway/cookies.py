@@ -37,14 +37,15 @@ class Cookies:
     def __init__(self, identify: Identifier, store: Store, signer: Signer) -> None:
         self._identify, self._store, self._mint = identify, store, Mint(signer)
 
-    async def identity(self, request: Request, method: Method) -> Identity | None:
-        """Who calls with a cookie, if there is one; CROSS_SITE for a change that another site asks for."""
+    async def identity(self, request: Request, method: Method, used: bool = True) -> Identity | None:
+        """Who calls with a cookie, if there is one; CROSS_SITE for a change that another site asks for. What
+        is not *used*, such as a page that listens, keeps no session from lying idle."""
         secret = _sent(request)
         if not secret:
             return None
         if method.effects or request.method not in ("GET", "HEAD"):
             check_site(request)
-        return await self._identify.by_cookie(secret, request.peer)
+        return await self._identify.by_cookie(secret, request.peer, used)
 
     def check(self, request: Request, message: Any) -> None:
         """Refuse a sign-in for a browser that could not keep its cookie, or that another site asks for."""

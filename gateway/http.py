@@ -193,7 +193,8 @@ class App:
             seen.headers = self.limits.sign_in(request.peer)
             return None
         try:
-            identity = await self._who(rule, request)
+            # A page that listens does so by itself, and comes back by itself; a file somebody asks for.
+            identity = await self._who(rule, request, used=rule.method.file or not rule.method.streams)
         except Refused:
             self.limits.stranger(request.peer)
             raise
@@ -202,10 +203,10 @@ class App:
         seen.organization = identity.tenant
         return identity
 
-    async def _who(self, rule: Rule, request: Request) -> Identity:
+    async def _who(self, rule: Rule, request: Request, used: bool) -> Identity:
         """Who calls: by the Authorization header, and only without one by a browser's cookie."""
         if self._cookies and b"cookie" in request.headers and b"authorization" not in request.headers:
-            found = await self._cookies.identity(request, rule.method)
+            found = await self._cookies.identity(request, rule.method, used)
             if found is not None:
                 return found
         return await self._identify(request.header(b"authorization"), request.peer)
@@ -214,7 +215,7 @@ class App:
         """Comes to an end when the caller is out, or may do otherwise than when the call began."""
         while identity is not None:
             await asyncio.sleep(RECHECK_SECONDS)
-            if await changed(self._who(rule, request), identity):
+            if await changed(self._who(rule, request, used=False), identity):
                 return
 
     def _other_verb(self, request: Request, verbs: set[str]) -> Answer:

@@ -162,6 +162,7 @@ class _Known:
     networks: Networks
     limited: bool
     view: str
+    browser: Session | None = None  # whose uses are written down apart
 
 
 class _Ended(Refused):
@@ -194,15 +195,15 @@ class Identifier:
         """Who calls, or UNAUTHENTICATED."""
         return await self._found(_bearer(authorization), peer, HEADERS)
 
-    async def by_cookie(self, secret: str, peer: str) -> Identity:
-        """Who calls with a browser's cookie, or UNAUTHENTICATED."""
-        return await self._found(secret, peer, COOKIES)
+    async def by_cookie(self, secret: str, peer: str, used: bool = True) -> Identity:
+        """Who calls with a browser's cookie, or UNAUTHENTICATED; not *used* leaves the session idle."""
+        return await self._found(secret, peer, COOKIES, used)
 
-    async def _found(self, secret: str, peer: str, kinds: tuple[str, ...]) -> Identity:
+    async def _found(self, secret: str, peer: str, kinds: tuple[str, ...], used: bool = True) -> Identity:
         if not secret.startswith(tuple(PREFIXES[kind] for kind in kinds)):
             raise Refused("UNAUTHENTICATED", problem="the token is unknown or over")
         try:
-            known = await self._look_up(digest(secret), secret, kinds)
+            known = await self._look_up(key := digest(secret), secret, kinds)
             who = known.principal
             if self._now() >= known.good_until:
                 raise _Ended(who.tenant, who.user, problem="the token is over")
@@ -213,6 +214,8 @@ class Identifier:
                 call = Call(tenant=ended.tenant, user=ended.user, peer=peer)
                 self._trail.note(call, audit_pb2.REFUSED, reason=ended.reason)
             raise
+        if used and known.browser is not None:
+            await self._use(key, known)
         return Identity(
             self._token(who), who.user, who.tenant, who.session, known.permissions, who.version,
             known.limited, known.view,
@@ -233,6 +236,18 @@ class Identifier:
             task = self._asked[key] = asyncio.create_task(self._ask(key, secret, kinds))
             task.add_done_callback(lambda done: self._answered(key, done))
         return await asyncio.shield(task)
+
+    async def _use(self, key: str, known: _Known) -> None:
+        """Write down that a browser's session is used: apart from the look-up, which a stream that is left
+        open asks for as well, and whose answer a use may find."""
+        at, kept = self._known.get(key, (0.0, known))
+        session, now = kept.browser, self._now()
+        if session is None or not session.unseen(now):
+            return
+        if key in self._known:  # so that of many at once one writes
+            self._known[key] = at, replace(kept, browser=replace(session, last_used_time=now))
+        async with self._store.begin(Call(tenant=kept.principal.tenant, user="services/access")) as tx:
+            await _seen(tx, session, now)
 
     def _answered(self, key: str, done: asyncio.Task[_Known]) -> None:
         self._asked.pop(key, None)
@@ -277,7 +292,8 @@ class Identifier:
         if isinstance(credential, ApiKey):
             permissions = only(permissions, credential.permissions)
             permissions = only(permissions, scope.split()) if scope else permissions
-        if credential.unseen(now):
+        browser = credential if isinstance(credential, Session) and found.kind == "browser" else None
+        if browser is None and credential.unseen(now):
             await _seen(tx, credential, now)
         principal = replace(
             principal, tenant=found.tenant, session=tx.name(credential), permissions=_said(permissions)
@@ -285,6 +301,7 @@ class Identifier:
         return _Known(
             replace(principal, version=_version(principal)), permissions, found.expire_time,
             known.networks, limited=known.lacks_second_factor(user), view=_view(principal),
+            browser=browser,
         )  # fmt: skip
 
     def _directory(self, tx: Tx, tenant: str) -> Ahead[Directory]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from http.cookies import SimpleCookie
@@ -15,8 +16,10 @@ from tradewind.access.v1 import session_pb2
 
 from chassis.kernel.refusals import Refused
 from gateway.bounds import LimitSettings
+from gateway.caller import RECHECK_SECONDS
 from gateway.cookies import PLAIN, SECURE
 from gateway.domain.session import ABSOLUTE, IDLE
+from gateway.identify import IDENTITY_SECONDS
 from tests.access.authenticator import enrolled
 from tests.access.conftest import PASSWORD, Company
 from tests.access.doors import Doors, opened
@@ -229,6 +232,29 @@ async def test_the_list_says_what_a_session_is_and_when_it_was_used_written_once
     after = await listed()
     assert after.last_used_time.ToDatetime() > first.last_used_time.ToDatetime()
     assert after.etag == first.etag  # to be seen is no change of it
+
+
+async def test_a_page_that_listens_is_no_use_of_its_session_and_a_request_beside_it_is(
+    browser: Browser, doors: Doors, company: Company, access: Running
+) -> None:
+    name = (await browser.sign_in(company.administrator_email)).json()["session"]["name"]
+    boss = await company.administrator()
+    sql = "UPDATE sessions SET last_used_time = last_used_time - interval '10 minutes' WHERE id = %s"
+    await shift(access, company.tenant, sql, name.removeprefix("sessions/"))
+
+    async def last_used() -> Any:
+        return {s.name: s for s in (await boss.ListSessions()).sessions}[name].last_used_time.ToDatetime()
+
+    before = await last_used()
+    cookie = {"Cookie": f"{PLAIN}={browser.jar[PLAIN]}", "Accept": "text/event-stream", **HERE}
+    for _ in range(2):  # it comes back by itself
+        async with doors.client.stream("GET", "/v1/events/access", headers=cookie) as answer:
+            assert answer.status_code == 200
+            await asyncio.sleep(IDENTITY_SECONDS + 2 * RECHECK_SECONDS)
+            assert await last_used() == before
+    async with doors.client.stream("GET", "/v1/events/access", headers=cookie):
+        await asyncio.gather(*(browser.ask("GET", "/v1/me") for _ in range(5)))
+        assert await last_used() > before
 
 
 async def test_a_cookie_is_for_tls_or_a_developers_own_machine(
