@@ -68,16 +68,22 @@ class Readiness:
         self._upstream, self._leaving = upstream, leaving
         self._known: dict[str, str] = {}
         self._at = -FRESH
+        self._asking: asyncio.Task[None] | None = None
 
     async def page(self, _request: Request) -> Answer:
         """200 when all serve, 503 with who does not."""
         if time.monotonic() - self._at >= FRESH and not self._leaving.is_set():
-            self._known = await self._upstream.health()
-            self._at = time.monotonic()
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())
+            await asyncio.shield(self._asking)  # all who come meanwhile wait for the same, whoever leaves
         ready = all(state == "SERVING" for state in self._known.values()) and not self._leaving.is_set()
         status = "leaving" if self._leaving.is_set() else "ready" if ready else "not ready"
         said = {"status": status, "services": self._known}
         return Answer(200 if ready else 503, jsontext.render(said))
+
+    async def _ask(self) -> None:
+        self._known = await self._upstream.health()
+        self._at = time.monotonic()
 
 
 def fixed(body: bytes, kind: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Page:

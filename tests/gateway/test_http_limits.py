@@ -8,6 +8,7 @@ import pytest
 
 from gateway.contract import Contract, ContractIncomplete
 from gateway.limits import LimitSettings, Rate
+from gateway.pages import FRESH
 from gateway.problem import locale_of
 from gateway.routes import Routes
 from tests.gateway.notes import NOTES, stage
@@ -33,6 +34,26 @@ async def test_a_service_that_does_not_answer_makes_the_gateway_not_ready():
         ready = await running.http.get("/readyz")
         assert (ready.status_code, ready.json()["services"]["notes"]) == (503, "SERVING")
         assert ready.json()["services"]["absent"] != "SERVING"
+
+
+async def test_the_services_are_asked_once_a_second_however_many_ask_whether_we_are_ready():
+    async with stage(elsewhere={"absent": "127.0.0.1:1"}) as running:
+        asked, health = [], running.upstream.health
+
+        async def counted():
+            asked.append(1)
+            return await health()
+
+        running.upstream.health = counted
+        requests = [asyncio.create_task(running.http.get("/readyz")) for _ in range(30)]
+        await asyncio.sleep(0.02)
+        requests[0].cancel()  # the first may leave, the others are told
+        ready = await asyncio.gather(*requests[1:])
+        assert {answer.status_code for answer in ready} == {503}
+        assert len(asked) == 1
+        await asyncio.sleep(FRESH)
+        await running.http.get("/readyz")
+        assert len(asked) == 2
 
 
 @pytest.mark.req("X-63")
