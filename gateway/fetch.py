@@ -38,7 +38,8 @@ class Fetcher:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
-        except ValueError:
+            httpx.URL(url).host.encode("idna")  # as it is asked for: no label empty or too long
+        except (ValueError, httpx.InvalidURL):
             raise _refused(url, "is no address") from None
         if not host or port == 0 or not url.isascii() or any(c <= " " or c == "\\" for c in url):
             raise _refused(url, "is no address")
