@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.type import date_pb2
 from tradewind.contract.v1 import events_pb2 as contract_events_pb2
 from tradewind.contract.v1 import invoice_pb2
 from tradewind.inventory.v1 import events_pb2, reservation_pb2
@@ -279,6 +280,33 @@ async def test_history_is_shipped_without_touching_what_is_on_hand(shop: Shop, i
     assert await shop.balance(pump) == ("7", "0", "7")
     moved = (await shop.ListMovements(filter=f'shipment = "{shipment.name}"')).movements
     assert [(m.source, m.destination, m.quantity.value) for m in moved] == [("ADJUSTMENT", "CUSTOMER", "50")]
+    await laws_hold(inventory)
+
+
+async def test_the_last_day_counts_in_whatever_order_shipments_are_told_of(
+    shop: Shop, inventory: Running
+) -> None:
+    pump, today = await shop.product(stock=10), datetime.now(UTC).date()
+
+    def ago(days: int) -> date_pb2.Date:
+        return day(today - timedelta(days=days))
+
+    order = await shop.confirmed((pump, 10), order_date=ago(20), required_date=ago(6))
+    failed, late = await shop.shipment(order, (1, 2)), await shop.shipment(order, (1, 3))
+    early = await shop.shipment(order, (1, 5))
+    for shipment, left in ((failed, 1), (late, 3), (early, 10)):
+        await shop.DispatchShipment(name=shipment.name, dispatch_date=ago(left))
+    whole = await shop.GetOrder(name=order.name)
+    assert (whole.state, whole.shipped_date, whole.late) == (Order.SHIPPED, ago(1), True)
+    await shop.FailShipment(name=failed.name, reason="nobody there")
+    again = await shop.shipment(order)
+    await shop.DispatchShipment(name=again.name, dispatch_date=ago(8))
+    whole = await shop.GetOrder(name=order.name)
+    assert (whole.state, whole.shipped_date, whole.late) == (Order.SHIPPED, ago(3), True)
+    for shipment, came in ((late, 2), (early, 9), (again, 7)):
+        await shop.DeliverShipment(name=shipment.name, delivery_date=ago(came))
+    arrived = await shop.GetOrder(name=order.name)
+    assert (arrived.state, arrived.delivered_date, arrived.late) == (Order.DELIVERED, ago(2), True)
     await laws_hold(inventory)
 
 

@@ -255,7 +255,10 @@ class Order(Owned, Erasable):
         return replace(self, state=self.held_from or state, hold_reason="", held_from=None)
 
     def ship(self, amounts: Amounts, reserved: Amounts, *, on: date) -> Order:
-        """So much of its lines left; *reserved* is how much of that had been promised from stock."""
+        """So much of its lines left, the last of it *on* that day.
+
+        *reserved* is how much of that had been promised from stock.
+        """
         LIFECYCLE.after("ship", self.state)
         lines = tuple(
             replace(
@@ -265,11 +268,10 @@ class Order(Owned, Erasable):
             )
             for at, line in enumerate(self.lines, 1)
         )
-        day = max(on, self.shipped_date or on)
-        late = bool(self.required_date and day > self.required_date)
+        late = bool(self.required_date and on > self.required_date)
         if any(line.unshipped for line in lines):
             return replace(self, lines=lines, state=State.PARTLY_SHIPPED, shipped_date=None, late=False)
-        return replace(self, lines=lines, state=State.SHIPPED, shipped_date=day, late=late)
+        return replace(self, lines=lines, state=State.SHIPPED, shipped_date=on, late=late)
 
     def take_back(self, amounts: Amounts, reserved: Amounts) -> Order:
         """Goods of a failed shipment came back; *reserved* is what of them is promised to it again."""
@@ -287,7 +289,7 @@ class Order(Owned, Erasable):
         return replace(self, lines=lines, state=state, shipped_date=None, late=False)
 
     def deliver(self, amounts: Amounts, *, on: date) -> Order:
-        """So much of its lines arrived; delivered when that is all of it."""
+        """So much of its lines arrived, the last of it *on* that day; delivered when that is all of it."""
         lines = tuple(
             replace(line, delivered=line.delivered + amounts.get(at, NONE))
             for at, line in enumerate(self.lines, 1)

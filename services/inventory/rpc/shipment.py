@@ -79,9 +79,11 @@ class ShipmentRpc(Rpc):
                 historic=request.historic,
             )  # fmt: skip
             order.ship(sent.amounts, {}, on=on)  # refuses an order that may not be shipped now
+            last = await self._last_left(tx, order, on)
             taken = {} if sent.historic else await self._take(tx, order, sent)
             self._tell_moved(tx, order, sent, taken)
-            shipped = order.ship(sent.amounts, {at: part for at, (part, _) in taken.items()}, on=on)
+            promised = {at: part for at, (part, _) in taken.items()}
+            shipped = order.ship(sent.amounts, promised, on=last)
             paid = sent.paid and await self._paid_before(tx, sent, shipped)
             shipped = tx.save(shipped.pay() if paid else shipped)
             made = tx.save(sent)
@@ -99,6 +101,20 @@ class ShipmentRpc(Rpc):
             return False
         sent = await shipments_of(tx, last.order, State.DISPATCHED, State.DELIVERED)
         return all(shipment.paid for shipment in sent if shipment.id != last.id)
+
+    async def _last_left(self, tx: Tx, order: Order, on: date) -> date:
+        """The last day that anything of it left: shipments need not be told of in the order they went."""
+        if not any(line.shipped for line in order.lines):
+            return on
+        earlier = await shipments_of(tx, tx.name(order), State.DISPATCHED, State.DELIVERED)
+        return max([on, *(each.dispatch_date or on for each in earlier)])
+
+    async def _last_arrived(self, tx: Tx, order: Order, on: date) -> date:
+        """The last day that anything of it arrived."""
+        if not any(line.delivered for line in order.lines):
+            return on
+        earlier = await shipments_of(tx, tx.name(order), State.DELIVERED)
+        return max([on, *(each.delivery_date or on for each in earlier)])
 
     async def _take(self, tx: Tx, order: Order, shipment: Shipment) -> dict[int, tuple[Quantity, Stock]]:
         """Take the goods out of stock, promised ones first: line → how much was promised, the new balance."""
@@ -166,8 +182,9 @@ class ShipmentRpc(Rpc):
         async with self.store.begin(call) as tx:
             shipment, order = await self._with_order(tx, request)
             on = said or max(call.today, shipment.dispatch_date or date.min)
+            last = await self._last_arrived(tx, order, on)
             made = tx.save(shipment.deliver(on=on))
-            arrived = tx.save(order.deliver(made.amounts, on=on))
+            arrived = tx.save(order.deliver(made.amounts, on=last))
             tx.emit(events_pb2.ShipmentDelivered(shipment=show_shipment(made), order=show_order(arrived)))
             if arrived.state != orders.State.DELIVERED:
                 tx.emit(events_pb2.OrderUpdated(order=show_order(arrived)))
