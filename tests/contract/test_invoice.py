@@ -70,6 +70,10 @@ def test_a_shipments_lines_cannot_be_written() -> None:
     assert replace(shipped, note="hello").drafted(shipped).note == "hello"
     with pytest.raises(Refused, match="lines"):
         replace(shipped, discount_percent=Percent.of("1")).drafted(shipped)
+    again = replace(POSTED, shipment="shipments/s1").again("i2")
+    assert replace(again, note="hello").drafted(again, again=True).totals == POSTED.totals
+    cheaper = replace(again, discount_percent=Percent.of("50")).drafted(again, again=True)
+    assert cheaper.total < POSTED.total
 
 
 def test_invoices_of_shipments_sum_to_the_order() -> None:

@@ -278,6 +278,23 @@ async def test_what_came_back_is_credited_and_its_credit_held_again(contract: Ru
     await lawful(contract)
 
 
+async def test_what_came_back_is_not_billed_anew_either(contract: Running) -> None:
+    us = firm(contract)
+    customer = await us.customer(limit="1000")
+    order = order_of(us, customer)
+    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
+    name = await ship(us, order, (1, "3", "0"), (2, "7", "0"))
+    (draft,) = await invoices_of(us, order)
+    await us.finance.PostInvoice(name=draft.name)
+    await us.finance.CreditInvoice(name=draft.name, reason="wrong rate", reissue=True)
+    assert len(await invoices_of(us, order)) == 2
+    await fail(us, order, name)
+    (void,) = await invoices_of(us, order)
+    assert void.name == draft.name
+    assert await us.used(customer) == (amount(order.totals.total), "0.00")
+    await lawful(contract)
+
+
 async def test_a_draft_that_was_thrown_away_still_takes_its_goods_back(contract: Running) -> None:
     us = firm(contract)
     customer = await us.customer()

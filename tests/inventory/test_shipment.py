@@ -25,7 +25,7 @@ from tests.inventory.conftest import Order, Shipment, Shop, day, quantity
 from tests.inventory.test_order import ALL, AT, CONFIRMED, LINE
 from tests.inventory.test_stock import laws_hold
 from tests.lifecycles import follows
-from tests.messages import decimal
+from tests.messages import decimal, money
 from tests.platform import Running, refused, settle
 
 PICKING = Record(id="1", order="orders/1", lines=(ShipmentLine(order_line=1, quantity=quantity(4)),))
@@ -398,6 +398,41 @@ async def test_free_goods_are_not_billed_and_settle_their_order(
     await shop.FailShipment(name=gone.name, reason="lost")
     assert not (await shop.GetOrder(name=last.name)).paid
     await laws_hold(inventory)
+
+
+async def test_an_order_is_settled_by_the_invoice_that_was_put_right(
+    shop: Shop, inventory: Running, contract: Running
+) -> None:
+    finance = contract.as_("finance", tenant=shop.caller.tenant)
+    order = await shop.confirmed((await shop.product(price="100", stock=5), 5))
+    credit = shop.customer.replace("customers/", "creditExposures/")
+    for amount in (2, 3):
+        await shop.DispatchShipment(name=(await shop.shipment(order, (1, amount))).name)
+    await settle(inventory, contract)
+    drafts = (await finance.ListInvoices(filter=f'order = "{order.name}"')).invoices
+    first, second = sorted(drafts, key=lambda draft: draft.totals.total.units)
+    await finance.PostInvoice(name=first.name)
+    await finance.CreditInvoice(name=first.name, reason="no discount", reissue=True)
+    (again,) = (
+        await finance.ListInvoices(filter=f'shipment = "{first.shipment}" AND state = DRAFT')
+    ).invoices
+    assert (again.order, again.lines, again.number) == (order.name, first.lines, "")
+    again.lines[0].unit_price.CopyFrom(money("90"))
+    again = await finance.UpdateInvoice(invoice=again, update_mask=FieldMask(paths=["lines"]))
+    assert again.totals.net.units == 180
+    await finance.PostInvoice(name=again.name)
+    used = await finance.GetCreditExposure(name=credit)
+    assert (used.held.units, used.receivable) == (300, again.totals.total)
+    await finance.PostInvoice(name=second.name)
+    for invoice in (again, second):
+        await finance.CreatePayment(
+            payment={"customer": shop.customer, "amount": invoice.totals.total,
+                     "allocations": [{"invoice": invoice.name}]}
+        )  # fmt: skip
+    for shipment in (await shop.ListShipments(filter=f'order = "{order.name}"')).shipments:
+        await shop.DeliverShipment(name=shipment.name)
+    await settle(inventory, contract)
+    assert (await shop.GetOrder(name=order.name)).state == Order.SETTLED
 
 
 async def take_back(shop: Shop, inventory: Running, order: Order, shipment: Shipment) -> None:

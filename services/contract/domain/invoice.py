@@ -89,15 +89,16 @@ class Invoice(Paper):
         if same and self.exchange_rate != SAME:
             raise invalid("exchange_rate", "must be 1 while base_currency is the currency itself")
 
-    def drafted(self, before: Invoice | None = None) -> Invoice:
-        """Priced, and in its base currency; a shipment's lines stay as the order priced them."""
+    def drafted(self, before: Invoice | None = None, *, again: bool = False) -> Invoice:
+        """Priced, and in its base currency; a shipment's lines stay as the order priced them, until the
+        invoice is drafted *again*.
+        """
         if before is not None:
             LIFECYCLE.after("update", before.state)
-        if before is not None and before.shipment:
-            if not self.same_terms(before):
+        draft = self
+        if before is None or not before.shipment or not self.same_terms(before):
+            if before is not None and before.shipment and not again:
                 raise invalid("lines", "follow the shipment and cannot be written")
-            draft = self
-        else:
             draft = self.priced()
         return replace(draft, base_currency=draft.base_currency or draft.currency)
 
@@ -153,6 +154,26 @@ class Invoice(Paper):
             open_amount=nothing,
             paid_amount=nothing,
             pay_time=None,
+        )
+
+    def again(self, id: str) -> Invoice:
+        """Drafted anew, to be put right: for the same order and shipment, under a number to come."""
+        return replace(
+            self,
+            id=id,
+            version=0,
+            creator="",
+            number="",
+            series="",
+            serial=None,
+            issue_date=None,
+            due_date=None,
+            state=State.DRAFT,
+            paid_amount=None,
+            open_amount=None,
+            post_time=None,
+            pay_time=None,
+            credit_note="",
         )
 
     def days_late(self, today: date) -> int:

@@ -11,7 +11,7 @@ from chassis.kernel.record import replace
 from chassis.kernel.refusals import Refused
 from chassis.kernel.values import Money
 from chassis.shapes import read_date
-from chassis.store import Tx
+from chassis.store import Tx, derived_id
 from services.contract.domain.contract import IN_FORCE, Contract, State
 from services.contract.domain.credit import CreditExposure, CreditHold
 from services.contract.domain.credit_note import CreditNote, credit_note_of
@@ -42,7 +42,7 @@ class InvoiceRpc(PaperRpc):
         if before is None and record.contract:
             record = await _from_contract(tx, record)
         record.check()
-        drafted = record.drafted(before)
+        drafted = record.drafted(before, again=before is not None and not _first(before))
         if before is None or record.customer != before.customer:
             exposure = await must_know(tx, drafted.customer, "invoice.customer")
             if before is None and not drafted.owner:
@@ -82,11 +82,17 @@ class InvoiceRpc(PaperRpc):
 
     async def CreditInvoice(self, request: Any, call: Call) -> Any:
         """Taken back by a credit note; its payments are free for other invoices."""
+        if request.reissue:
+            call.require("invoices.write")
         async with self.store.begin(call) as tx:
             found = await tx.get(Invoice, request.name, etag=request.etag)
             exposure = await exposure_of(tx, found.customer, lock=True)
             invoice = await tx.get(Invoice, request.name, lock=True)
-            return tx.reply(show_invoice(await reverse(tx, exposure, invoice, request.reason, call.new_id())))
+            void = await reverse(tx, exposure, invoice, request.reason, call.new_id())
+            if request.reissue:
+                draft = tx.add(invoice.again(call.new_id()), scoped=False)
+                tx.emit(events_pb2.InvoiceCreated(invoice=show_invoice(draft)))
+            return tx.reply(show_invoice(void))
 
 
 async def reverse(
@@ -135,11 +141,17 @@ async def _from_contract(tx: Tx, invoice: Invoice) -> Invoice:
     )
 
 
+def _first(invoice: Invoice) -> bool:
+    """Whether it is what its shipment was drafted for, or was written by hand; not an invoice put right."""
+    return not invoice.shipment or invoice.id == derived_id(invoice.shipment, "invoice")
+
+
 async def _owe(tx: Tx, exposure: CreditExposure | None, posted: Invoice) -> None:
     """What the order's hold kept free is owed now: the exposure grows by what was not held."""
     if exposure is None:
         return
-    hold = await tx.find(CreditHold, id=id_of(posted.order)) if posted.order else None
+    held = posted.order and _first(posted)  # an invoice put right asks for what the first one took
+    hold = await tx.find(CreditHold, id=id_of(posted.order)) if held else None
     if hold and hold.held:
         rest, taken = hold.invoice(posted.total)
         tx.save(rest)
