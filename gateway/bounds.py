@@ -119,7 +119,10 @@ class LimitSettings:
         "Calls to the services at once; the rest wait, organizations in turn.",
     )
     streams_each: int = _said(
-        "LIMIT_STREAMS_EACH", "16", _count(10_000), "Event streams at once of one user or key."
+        "LIMIT_STREAMS_EACH",
+        "16",
+        _count(10_000),
+        "Streams at once of one user or key; over gRPC, health watched and reflection of one address.",
     )
     connections: int = _said(
         "LIMIT_CONNECTIONS", "10000", _count(1_000_000), "HTTP connections of one gateway."
