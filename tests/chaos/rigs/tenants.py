@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 
 import psycopg
 from tradewind.inventory.v1 import product_pb2
@@ -33,14 +34,25 @@ async def tenants(found: Twins, seed: int, *, organizations: int = 20, calls: in
 
     await together(client() for _ in range(12))
     for shop in shops:
-        answer = await shop.ask("ListProducts", product_pb2.ListProductsRequest(page_size=500))
-        seen = {product.name for product in answer.products}
+        seen = {name async for name in _products(shop)}
         missing, foreign = written[shop.tenant] - seen, {name for t in written if t != shop.tenant
                                                          for name in written[t]} & seen  # fmt: skip
         verdict.expect(f"products {shop.tenant} misses", missing, set())
         verdict.expect(f"products of others that {shop.tenant} reads", foreign, set())
     await _between(found, shops, verdict)
     return verdict
+
+
+async def _products(shop: Shop) -> AsyncIterator[str]:
+    """The names of all it lists, page by page."""
+    request = product_pb2.ListProductsRequest(page_size=200)
+    while True:
+        answer = await shop.ask("ListProducts", request)
+        for product in answer.products:
+            yield product.name
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
 
 
 async def _one_call(shop: Shop, written: dict[str, set[str]]) -> None:
