@@ -82,7 +82,8 @@ class Anybody:
 
     async def _watch(self, _requests: Any, context: Any) -> None:
         try:
-            with self._place(context, True):
+            # One for each connection of a client that balances: many may share an address.
+            with self._place(context, False):
                 await self._checker.Watch(await one_message(context, self._within), context)
         except Refused as refused:
             await self._refuse(context, refused)

@@ -122,7 +122,7 @@ class LimitSettings:
         "LIMIT_STREAMS_EACH",
         "16",
         _count(10_000),
-        "Streams at once of one user or key; over gRPC, health watched and reflection of one address.",
+        "Streams at once of one user or key, and reflections over gRPC of one address.",
     )
     connections: int = _said(
         "LIMIT_CONNECTIONS", "10000", _count(1_000_000), "HTTP connections of one gateway."
