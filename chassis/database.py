@@ -202,6 +202,20 @@ class Database:
             await asyncio.wait(self._ending)
 
 
+_NOBODYS_FAULT = (
+    "40001", "40P01",  # in each other's way
+    "55P03",  # a lock that was not given in time
+)  # fmt: skip
+
+
+def is_nobodys_fault(problem: BaseException) -> bool:
+    """Whether what failed may succeed as it is, once there is room: nothing is wrong with what was asked."""
+    if isinstance(problem, Refused):
+        return problem.reason == "OVERLOADED" or is_away(problem)
+    state = problem.sqlstate or "" if isinstance(problem, psycopg.Error) else ""
+    return state in _NOBODYS_FAULT or state[:2] == "53" or is_away(problem)  # 53: disk, memory, connections
+
+
 def is_away(problem: BaseException) -> bool:
     """Whether it says no more than that the database cannot be reached: what failed may be done again."""
     if isinstance(problem, ExceptionGroup):

@@ -22,7 +22,7 @@ from tradewind.type.v1 import feed_pb2
 from chassis import telemetry
 from chassis.bus import Bus
 from chassis.call import Call
-from chassis.database import is_away
+from chassis.database import is_nobodys_fault
 from chassis.jobs import organizations
 from chassis.kernel.record import replace
 from chassis.outbox import PARTS
@@ -92,20 +92,15 @@ class Consumer:
             row = await found.fetchone()
         return (row[0], row[1]) if row else (ZERO, 0)
 
-    async def apply(
-        self, source: str, part: int, events: Sequence[feed_pb2.FeedEvent], *, believed: bool = True
-    ) -> int:
+    async def apply(self, source: str, part: int, events: Sequence[feed_pb2.FeedEvent]) -> int:
         """Apply a run of events; duplicates are dropped. The position reached; stops before a hole.
 
-        What does not come from the producer itself is not *believed* when it speaks of another epoch: the
-        broker may still hold facts from before a restoration. Then nothing moves, and 0 is answered.
+        Of another epoch than the cursor's nothing moves, and 0 is answered: the broker may still hold facts
+        from before a restoration, and so may a process that stood still. `catch_up` asks where it branched.
         """
         epoch, at = await self.cursor(source, part)
         if events and epoch not in (events[0].epoch, ZERO):
-            if not believed:
-                return 0
-            await self.resync.run(source, part, (epoch, at), events[0].epoch, feed_pb2.Branch())
-            epoch, at = await self.cursor(source, part)
+            return 0
         fresh = [event for event in events if event.position > at and event.epoch == events[0].epoch]
         while fresh:
             run: list[feed_pb2.FeedEvent] = []
@@ -133,7 +128,7 @@ class Consumer:
         except asyncio.CancelledError:
             raise
         except Exception as problem:
-            if is_away(problem):  # no fault of the events: they wait, however often it goes
+            if is_nobodys_fault(problem):  # nor of the events: they wait, however often it goes
                 return await self._back(source, part)
             if len(run) > 1:  # find the one that fails; those before it count
                 for event in run:
@@ -171,7 +166,7 @@ class Consumer:
                         await self.react(event, tx, parked)
                     except Exception as problem:
                         # It counts as an attempt, and the next ones are made alone.
-                        if len(run) > 1 and not is_away(problem):
+                        if len(run) > 1 and not is_nobodys_fault(problem):
                             self._failures.setdefault((source, part, event.position), 1)
                         raise
 
@@ -207,7 +202,7 @@ class Consumer:
             try:
                 return (await self.cursor(source, part))[1]
             except Exception as problem:
-                if not is_away(problem):
+                if not is_nobodys_fault(problem):
                     raise
 
     async def _failed(
@@ -268,7 +263,7 @@ class Consumer:
                 await asyncio.sleep(0.5)
             return
         events, ack = fetched
-        reached = await self.apply(source, part, events, believed=False)
+        reached = await self.apply(source, part, events)
         if reached < events[-1].position:
             telemetry.METRICS.count("tradewind_event_gaps_total", 1, source=source)
             await self.catch_up(source, part)

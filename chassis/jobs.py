@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Job = Callable[..., Awaitable[None]]  # of a transaction; or, alone, of the store and the call
 LEASE_SECONDS = 60
+AT_ONCE = 3  # jobs of one process: a long one keeps none of those waiting that are due every second
 
 
 def every(
@@ -71,12 +72,19 @@ class Jobs:
 
     async def run(self) -> None:
         """Look every second for what is due, until cancelled."""
+        places = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for name, job in self.jobs.items():
+                group.create_task(self._again(places, name, job.period, partial(self.carry_out, job)))
+            for chore in self.chores:
+                group.create_task(self._again(places, chore, 3600, partial(self.tidy, chore)))
+
+    async def _again(
+        self, places: asyncio.Semaphore, name: str, period: float, work: Callable[[], Awaitable[Any]]
+    ) -> None:
         while True:
-            due: list[tuple[str, float, Callable[[], Awaitable[Any]]]]
-            due = [(name, job.period, partial(self.carry_out, job)) for name, job in self.jobs.items()]
-            due += [(chore, 3600, partial(self.tidy, chore)) for chore in self.chores]
             try:
-                for name, period, work in due:
+                async with places:
                     await self._try(name, period, work)
                 self._away = False
             except _Away as problem:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE = timedelta(hours=24)
-# No answer to the question: neither a yes nor a no. A defect elsewhere is none either.
+# No answer to the question: neither a yes nor a no. A defect elsewhere is none either, and who is turned
+# away at the door before it is heard may have been heard the time before.
 _TRANSIENT = {
     code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.ABORTED, code_pb2.RESOURCE_EXHAUSTED,
-    code_pb2.INTERNAL, code_pb2.UNKNOWN, code_pb2.CANCELLED,
+    code_pb2.INTERNAL, code_pb2.UNKNOWN, code_pb2.CANCELLED, code_pb2.DATA_LOSS,
+    code_pb2.UNAUTHENTICATED,
 }  # fmt: skip
 _MOVED = "CONFLICT saga"
 Local = Callable[[Tx, dict[str, Any]], Awaitable[None]]

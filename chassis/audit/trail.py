@@ -186,14 +186,13 @@ class Trail:
         """Write notes of one organization; one that the database will never take is lost, visibly."""
         try:
             await self._together(batch)
-        except psycopg.errors.UniqueViolation:
-            return  # written before: only the answer to the COMMIT was lost
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError):
-            if len(batch) == 1:
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as problem:
+            if len(batch) > 1:
+                for noted in batch:
+                    await self._write([noted])
+            elif not isinstance(problem, psycopg.errors.UniqueViolation):
                 log.exception("a note of the audit trail is lost")
-                return
-            for noted in batch:
-                await self._write([noted])
+            # Else it was written before: only the answer to the COMMIT was lost.
 
     async def _together(self, batch: list[_Noted]) -> None:
         call = Call(tenant=batch[0].call.tenant, user=f"services/{self.service}")

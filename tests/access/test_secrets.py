@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 DICE = {
     "chassis/telemetry.py": "names of traces, and which are kept",
     "chassis/rpc.py": "how long to wait before another try",
+    "gateway/limits.py": "how long who is refused is told to stay away",
     "stack/api.py": "how long to wait before another try",
 }
 

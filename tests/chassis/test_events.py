@@ -17,6 +17,7 @@ from tradewind.type.v1 import feed_pb2
 from chassis.bus import Bus
 from chassis.call import Call, new_id
 from chassis.events import ATTEMPTS, Consumer, on
+from chassis.kernel.refusals import Refused
 from chassis.outbox import Relay, part_of
 from chassis.parked import parked, retry
 from chassis.store import Tx
@@ -32,6 +33,7 @@ class Heard:
     def __init__(self, owner_url: str) -> None:
         self.owner_url = owner_url
         self.fail: set[str] = set()
+        self.problem: Exception = ValueError("this one is beyond us")
         self.tried: Counter[str] = Counter()
         with psycopg.connect(owner_url) as db:
             db.execute("DROP TABLE IF EXISTS told")
@@ -43,7 +45,7 @@ class Heard:
             found = event.customer
             self.tried[found.display_name] += 1
             if found.display_name in self.fail:
-                raise ValueError("this one is beyond us")
+                raise self.problem
             tx.writes.raw(
                 "INSERT INTO told (tenant_id, name, version) VALUES (%s, %s, %s) RETURNING 1",
                 [tx.call.tenant, found.display_name, int(found.etag)],
@@ -240,6 +242,35 @@ async def test_what_one_process_parked_waits_in_every_other_and_no_longer_than_i
     assert heard.told == [("bad", 1), ("bad", 2), ("bad", 3)]
 
 
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Refused("OVERLOADED", limit="all database connections are busy"),
+        psycopg.errors.DeadlockDetected(),
+        psycopg.errors.LockNotAvailable(),
+        psycopg.errors.DiskFull(),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+async def test_want_of_room_parks_no_event_however_long_it_lasts(
+    listener: tuple[Consumer, Heard], monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    monkeypatch.setattr("chassis.events.AWAY_SECONDS", 0.01)
+    consumer, heard = listener
+    tenant = new_id()
+    heard.fail.add("late")
+    heard.problem = problem
+    facts = [fact(tenant, 1, "late"), fact(tenant, 2, "later", 2)]
+    applying = asyncio.create_task(consumer.apply("customer", part_of(tenant), facts))
+    async with asyncio.timeout(30):
+        while heard.tried["late"] < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        heard.fail.clear()
+        assert await applying == 2
+    assert heard.told == [("late", 1), ("later", 2)]
+    assert await retry(consumer) == (0, [])
+
+
 async def test_only_the_producer_says_that_it_begins_anew(listener: tuple[Consumer, Heard]) -> None:
     consumer, heard = listener
     tenant = new_id()
@@ -253,12 +284,15 @@ async def test_only_the_producer_says_that_it_begins_anew(listener: tuple[Consum
 
     before, after = new_id(), new_id()
     assert await consumer.apply("customer", part, facts(before, "a", "b")) == 2
-    assert await consumer.apply("customer", part, facts(after, "a", "b", "c"), believed=False) == 0
+    assert await consumer.apply("customer", part, facts(after, "a", "b", "c")) == 0
     assert await consumer.cursor("customer", part) == (before, 2)
-    assert await consumer.apply("customer", part, facts(after, "c")) == 1  # the producer's own word
+    await consumer.resync.run(
+        "customer", part, (before, 2), after, feed_pb2.Branch()
+    )  # the producer's own word
+    assert await consumer.apply("customer", part, facts(after, "c")) == 1
     # One batch of the broker, half from before: only what is of the epoch counts.
     mixed = [*facts(after, "c", "d"), fact(tenant, 3, "late")]
-    assert await consumer.apply("customer", part, mixed, believed=False) == 2
+    assert await consumer.apply("customer", part, mixed) == 2
     assert await consumer.cursor("customer", part) == (after, 2)
     assert [name for name, _ in heard.told] == ["a", "b", "c", "d"]
 

@@ -53,12 +53,35 @@ async def test_a_job_belongs_to_one_process_until_it_is_done(notes: NoteStore) -
     assert await one._claim("brief") is False  # done: not due for an hour
 
 
+async def test_a_long_job_keeps_no_other_waiting(notes: NoteStore) -> None:
+    await known(notes, 1)
+    ended, done = asyncio.Event(), asyncio.Event()
+
+    @every(seconds=1)
+    async def lengthy(tx: Tx) -> None:
+        await ended.wait()
+
+    @every(seconds=1)
+    async def quick(tx: Tx) -> None:
+        done.set()
+
+    jobs = Jobs("notes", notes, None, None)
+    jobs.also(lengthy)
+    jobs.also(quick)
+    running = asyncio.create_task(jobs.run())
+    async with asyncio.timeout(30):
+        await done.wait()
+    ended.set()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_job_that_a_stopping_process_breaks_off_is_another_s_at_once(notes: NoteStore) -> None:
     await known(notes, 1)
     begun, finished = asyncio.Event(), asyncio.Event()
 
     @every(hours=24)
-    async def long(tx: Tx) -> None:
+    async def lengthy(tx: Tx) -> None:
         begun.set()
         await asyncio.sleep(60)
 
@@ -67,7 +90,7 @@ async def test_a_job_that_a_stopping_process_breaks_off_is_another_s_at_once(not
         finished.set()
 
     first, second = ModuleType("jobs"), ModuleType("jobs")
-    first.overnight, second.overnight = long, short  # type: ignore[attr-defined]
+    first.overnight, second.overnight = lengthy, short  # type: ignore[attr-defined]
     stopping = asyncio.create_task(Jobs("notes", notes, first, None).run())
     await asyncio.wait_for(begun.wait(), 20)
     stopping.cancel()

@@ -126,7 +126,7 @@ async def test_advance_says_what_became_of_it(notes: NoteStore) -> None:
 
 @pytest.mark.parametrize("problem", [
     Refused("UNAVAILABLE", what="the airline"), Refused("DEADLINE_EXCEEDED"), Refused("INTERNAL", trace="t"),
-    ConnectionError("away"),
+    Refused("UNAUTHENTICATED", problem="the token is over"), ConnectionError("away"),
 ])  # fmt: skip
 async def test_what_is_no_answer_is_tried_again_as_the_same_request(
     notes: NoteStore, below: Below, problem: Exception

@@ -12,6 +12,7 @@ from tradewind.customer.v1 import customer_pb2, events_pb2
 from chassis.call import Call
 from tests.customer.people import colleague, somebody
 from tests.customer.test_customer_service import events_of, make
+from tests.messages import money
 from tests.platform import Caller, Running, refused
 
 WAITING = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'contacts'::regclass"
@@ -68,7 +69,8 @@ async def test_who_joins_a_customer_that_is_being_given_away_goes_along(customer
         mover = await person(boss, await make(boss, "Other"))
         joins = boss.UpdateContact(contact=pb.Contact(name=mover.name, customer=acme.name))
     else:
-        lead = await boss.CreateLead(lead={"company_name": "Acme", "person": "Maria Anders"})
+        told = {"company_name": "Acme", "person": "Maria Anders", "budget": money("1000")}
+        lead = await boss.CreateLead(lead=told)
         await boss.QualifyLead(name=lead.name)
         joins = boss.ConvertLead(name=lead.name, customer=acme.name)
     call = Call(tenant=boss.tenant, user="services/customer", now=datetime.now(UTC))
