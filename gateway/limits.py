@@ -15,7 +15,7 @@ from gateway.bounds import LimitSettings, Rate
 from gateway.domain.throttle import network_of
 from gateway.turns import Turns
 
-__all__ = ["Buckets", "Exceeded", "Headers", "LimitSettings", "Limits", "Rate"]
+__all__ = ["STRANGERS", "Buckets", "Exceeded", "Headers", "LimitSettings", "Limits", "Rate"]
 
 Clock = Callable[[], float]
 # Whose turn it is when nobody is signed in: one place in the line for all of them.

@@ -246,3 +246,16 @@ def shuffled(events: Iterable[Message], seed: int) -> list[Message]:
         if not queues[record]:
             del queues[record]
     return found
+
+
+def table(answer, *fields):
+    """The rows of an answer: the titles of their groups → these fields."""
+    return {
+        tuple(key.title for key in row.keys): tuple(
+            shown(getattr(row, f))
+            if f in ("amount", "average", "median", "won_amount", "net", "freight")
+            else getattr(row, f)
+            for f in fields
+        )
+        for row in answer.rows
+    }

@@ -278,19 +278,25 @@ async def test_what_came_back_is_credited_and_its_credit_held_again(contract: Ru
     await lawful(contract)
 
 
+async def billed_in_full(us: Firm, customer: str) -> tuple[order_pb2.Order, str, str]:
+    """An order that holds credit, left as a whole and was billed: (it, its shipment, its posted invoice)."""
+    order = order_of(us, customer)
+    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
+    shipment = await ship(us, order, (1, "3", "0"), (2, "7", "0"))
+    (draft,) = await invoices_of(us, order)
+    await us.finance.PostInvoice(name=draft.name)
+    return order, shipment, draft.name
+
+
 async def test_what_came_back_is_not_billed_anew_either(contract: Running) -> None:
     us = firm(contract)
     customer = await us.customer(limit="1000")
-    order = order_of(us, customer)
-    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
-    name = await ship(us, order, (1, "3", "0"), (2, "7", "0"))
-    (draft,) = await invoices_of(us, order)
-    await us.finance.PostInvoice(name=draft.name)
-    await us.finance.CreditInvoice(name=draft.name, reason="wrong rate", reissue=True)
+    order, name, posted = await billed_in_full(us, customer)
+    await us.finance.CreditInvoice(name=posted, reason="wrong rate", reissue=True)
     assert len(await invoices_of(us, order)) == 2
     await fail(us, order, name)
     (void,) = await invoices_of(us, order)
-    assert void.name == draft.name
+    assert void.name == posted
     assert await us.used(customer) == (amount(order.totals.total), "0.00")
     await lawful(contract)
 
@@ -310,11 +316,7 @@ async def test_a_draft_that_was_thrown_away_still_takes_its_goods_back(contract:
 async def test_a_shipment_that_fails_for_a_cancelled_order_holds_no_credit(contract: Running) -> None:
     us = firm(contract)
     customer = await us.customer(limit="1000")
-    order = order_of(us, customer)
-    await us.inventory.HoldCredit(order=order.name, customer=customer, amount=order.totals.total, attempt=1)
-    name = await ship(us, order, (1, "3", "0"), (2, "7", "0"))
-    (draft,) = await invoices_of(us, order)
-    await us.finance.PostInvoice(name=draft.name)
+    order, name, _ = await billed_in_full(us, customer)
     await fail(us, order, name)
     await contract.deliver(inventory_events_pb2.OrderCancelled(order=order), tenant=us.tenant)
     assert await us.used(customer) == ("0.00", "0.00")
